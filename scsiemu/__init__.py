@@ -1,0 +1,1 @@
+"""SCSI device-type emulation engine."""
