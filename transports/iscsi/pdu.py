@@ -1,4 +1,4 @@
-"""The PDUs of iSCSI as values: layouts of every basic header segment and AHS (RFC 7143 clause 11, RFC 7144).
+"""The PDUs of iSCSI as values: layouts of every basic header segment (RFC 7143 clause 11, RFC 7144).
 
 One slots class for each opcode, with the field names of the RFC in lower case (ITT, TTT and the sequence
 numbers by their abbreviations: `itt`, `ttt`, `cmd_sn`, `exp_stat_sn`, `stat_sn`, `exp_cmd_sn`, `max_cmd_sn`).
@@ -10,8 +10,8 @@ numbers by their abbreviations: `itt`, `ttt`, `cmd_sn`, `exp_stat_sn`, `stat_sn`
 A LUN is the 64-bit field as an integer. `data` of a received PDU is a memoryview that is valid only until the
 next call of the reader (see framing.py): who keeps it, copies it.
 
-It does NOT: cut streams into PDUs, check digests or lengths (framing.py); judge field values (session,
-login); decode the text of Login and Text PDUs (keys.py).
+It does NOT: cut streams into PDUs, check digests or lengths (framing.py, ahs.py); judge field values
+(session, login); decode the text of Login and Text PDUs (keys.py).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from scsiemu.command import Buffer
+from transports.iscsi.ahs import build_ahs
 from transports.iscsi.codes import (
     BHS_LENGTH,
     NO_TAG,
-    AhsFlaw,
     Flags,
     LogoutResponseCode,
     Opcode,
@@ -56,10 +56,8 @@ __all__ = [
     "TaskManagementResponse",
     "TextRequest",
     "TextResponse",
-    "build_ahs",
     "data_in_bhs",
     "decode_bhs",
-    "parse_ahs",
     "r2t_bhs",
     "scsi_response_bhs",
 ]
@@ -153,7 +151,7 @@ class ScsiCommand(Pdu):
     Attributes:
         priority_byte: byte 2; command priority is its high nibble (RFC 7144 4.1).
         read_length: Bidirectional Read Expected Data Transfer Length of its AHS, None without one.
-        ahs_flaw: bits of `AhsFlaw`.
+        ahs_flaw: bits of `codes.AhsFlaw`.
     """
 
     OPCODE = Opcode.SCSI_COMMAND
@@ -522,53 +520,6 @@ def decode_bhs(bhs: Buffer, offset: int = 0) -> Pdu:
     if cls is None:
         return BadPdu(opcode, bytes(bhs[offset:offset + BHS_LENGTH]), RejectReason.COMMAND_NOT_SUPPORTED)
     return cls.from_bhs(bhs, offset)
-
-
-_EXTENDED_CDB = 1
-_BIDI_READ_LENGTH = 2
-_MAX_CDB = 260                              # SPC-5 4.2.3: variable-length CDBs end there
-_AHS_HEADER = Struct(">HBB")
-_BIDI_AHS = Struct(">HBBI")
-
-
-def parse_ahs(command: ScsiCommand, ahs: Buffer) -> None:
-    """Put the additional header segments in `ahs` (TotalAHSLength*4 bytes) into `command` (11.2.2)."""
-    position, end = 0, len(ahs)
-    extended = False
-    while position < end:
-        length, kind, _ = _AHS_HEADER.unpack_from(ahs, position)    # end - position is a multiple of 4, not 0
-        following = position + (length + 6 & ~3)                        # AHSLength counts from byte 3 on
-        if following > end:
-            command.ahs_flaw |= AhsFlaw.MALFORMED
-            return
-        if kind == _EXTENDED_CDB:
-            if extended:
-                command.ahs_flaw |= AhsFlaw.MALFORMED
-                return
-            extended = True
-            if not 1 < length <= _MAX_CDB - 16 + 1:
-                command.ahs_flaw |= AhsFlaw.CDB_LENGTH
-            else:
-                command.cdb = command.cdb[:16] + bytes(ahs[position + 4:position + 3 + length])
-        elif kind == _BIDI_READ_LENGTH:
-            if length != 5 or command.read_length is not None:
-                command.ahs_flaw |= AhsFlaw.MALFORMED
-                return
-            command.read_length = int.from_bytes(ahs[position + 4:position + 8], "big")
-        else:
-            command.ahs_flaw |= AhsFlaw.UNKNOWN_TYPE
-        position = following
-
-
-def build_ahs(cdb: Buffer, read_length: int | None) -> bytes:
-    """AHS bytes for a CDB and a bidirectional read length (11.2.2.3, 11.2.2.4), padded to words."""
-    segments = b""
-    if len(cdb) > 16:
-        rest = bytes(cdb[16:])
-        segments = _AHS_HEADER.pack(len(rest) + 1, _EXTENDED_CDB, 0) + rest + bytes(-len(rest) % 4)
-    if read_length is not None:
-        segments += _BIDI_AHS.pack(5, _BIDI_READ_LENGTH, 0, read_length)
-    return segments
 
 
 # One Struct for Data-In, SCSI Response and R2T: `>BBBBIQIIIIIIII`. Its pack is bound once.
