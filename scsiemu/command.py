@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scsiemu.sam import STATUS_NAMES, Status
 
 if TYPE_CHECKING:
+    from scsiemu.cdb import CdbFields
     from scsiemu.io_requests import IoRequest
-    from scsiemu.logical_unit import NexusState
+    from scsiemu.logical_unit import LogicalUnit, NexusState
     from scsiemu.nexus import Nexus
     from scsiemu.operations import Operation
     from scsiemu.sense import Sense
@@ -52,9 +53,9 @@ class Command:
     """
 
     __slots__ = (
-        "attribute", "cdb", "data_in_length", "data_out", "data_out_length", "io_request", "lun", "nexus",
-        "nexus_state", "operation", "origin", "parameter_list", "priority", "sequence", "state", "steps", "tag",
-        "wanted",
+        "allocation", "attribute", "buffer", "cdb", "data_in_length", "data_out", "data_out_length", "emulation",
+        "extent", "fields", "io_request", "lun", "naca", "nexus", "nexus_state", "operation", "origin",
+        "parameter_list",        "parting", "priority", "state", "steps", "tag", "unit", "wanted",
     )
 
     def __init__(
@@ -80,15 +81,25 @@ class Command:
         self.data_in_length = data_in_length
         self.origin = origin
         self.priority = priority
-        # Below: owned by the task set and device server of the unit.
+        # Below: owned by the task set and device server of the unit. What only the slow path needs is set there.
         self.state: int = TaskState.NEW
-        self.sequence = 0                             # order of arrival in the task set
         self.wanted = 0                               # bytes of Data-Out that the operation asked for
-        self.parameter_list: bytes = b""              # Data-Out of operations that declare one, complete
+        self.unit: LogicalUnit
+        self.nexus_state: NexusState                  # the unit's state for this nexus
+
+    def prepare(self) -> None:
+        """Set up what the slow path keeps in a command. Called once, before anything else touches it there."""
         self.operation: Operation | None = None       # the declaration, once it was dispatched
+        self.fields: CdbFields | None = None          # its parsed CDB
+        self.parameter_list: bytes = b""              # Data-Out of operations that declare one, complete
         self.steps: Steps | None = None               # the generator, where the operation is one
+        self.emulation: Generator[IoRequest[Any], Any, Any] | None = None  # doing what the store lacks
         self.io_request: IoRequest[Any] | None = None  # what is outstanding
-        self.nexus_state: NexusState | None = None    # the unit's state for this nexus
+        self.buffer: bytearray | None = None          # Data-Out that did not come with the command
+        self.parting: Completion | None = None        # how it ends once the store lets go of it
+        self.allocation = -1                          # bound on Data-In from the CDB, -1 for none
+        self.naca = False                             # NACA bit of the CONTROL byte
+        self.extent: tuple[int, int, bool] | None = None  # first block, end, writes: for ordering
 
     def __repr__(self) -> str:
         return f"Command(lun={self.lun:016x}, tag={self.tag:#x}, cdb={bytes(self.cdb).hex()}, state={self.state})"
@@ -106,11 +117,15 @@ class Completion:
 
     Attributes:
         command: whose completion it is.
+        silent: the command was aborted and the initiator is told nothing (SAM-5 5.6): the transport only forgets
+            the command, and throws away what still comes for it.
         sense_data: the encoded sense data, empty where there is none.
         data_out_wanted: how many bytes of Data-Out the device server wanted, for the residual.
     """
 
-    __slots__ = ("command", "data_in", "data_out_wanted", "sense", "sense_data", "status", "status_qualifier")
+    __slots__ = (
+        "command", "data_in", "data_out_wanted", "sense", "sense_data", "silent", "status", "status_qualifier",
+    )
 
     command: Command
 
@@ -127,6 +142,7 @@ class Completion:
         self.status_qualifier = status_qualifier
         self.sense_data: bytes = b""
         self.data_out_wanted = 0
+        self.silent = False
 
     def __repr__(self) -> str:
         name = STATUS_NAMES.get(self.status, f"{self.status:#04x}")
@@ -136,13 +152,24 @@ class Completion:
 class DataOutRequest:
     """The device server asks for Data-Out that did not come with the command (becomes R2Ts, or a DMA read).
 
-    The transport puts exactly `len(buffer)` bytes, starting with byte `offset` of the command's Data-Out, into
-    `buffer`, then calls `Target.data_out(command)`. It must not touch the buffer after the command has ended.
+    The transport puts exactly `length` bytes, starting with byte `offset` of the command's Data-Out, into
+    `buffer`, then calls `Target.data_out(command)`. Nothing is allocated before `buffer` is asked for, so that a
+    transport can hold requests back until it has memory for them. It must not touch the buffer after the command
+    has ended.
     """
 
-    __slots__ = ("buffer", "command", "offset")
+    __slots__ = ("command", "length", "offset")
 
-    def __init__(self, command: Command, offset: int, buffer: memoryview) -> None:
+    def __init__(self, command: Command, offset: int, length: int) -> None:
         self.command = command
         self.offset = offset
-        self.buffer = buffer
+        self.length = length
+
+    @property
+    def buffer(self) -> memoryview:
+        """Where the data goes: `length` bytes, the same ones at each call."""
+        command = self.command
+        if command.buffer is None:
+            command.buffer = bytearray(self.offset + self.length)
+            command.buffer[: self.offset] = command.data_out[: self.offset]
+        return memoryview(command.buffer)[self.offset :]

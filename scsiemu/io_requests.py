@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from scsiemu.logical_unit import LogicalUnit
 
 __all__ = [
-    "PENDING", "DataOut", "Discard", "Elsewhere", "Extent", "ExtentKind", "Extents", "Fill", "Flush", "IoRequest", "LoadState",
-    "Pending", "Performer", "Read", "Resize", "SaveState", "Sleep", "Store", "StoreCapabilities", "Ticket", "Write",
+    "PENDING", "DataOut", "Discard", "Elsewhere", "Extent", "ExtentKind", "Extents", "Fill", "Flush", "IoRequest",
+    "LoadState",    "Pending", "Performer", "Read", "Resize", "SaveState", "Sleep", "Store", "StoreCapabilities", "Ticket", "Write",
 ]
 
 R = TypeVar("R")

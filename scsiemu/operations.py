@@ -4,7 +4,8 @@
     def read_10(self, command, cdb): ...
 
 From the declaration come: dispatch, reserved-bit checks, field pointers, REPORT SUPPORTED OPERATION CODES, what a
-reservation lets through, the handling of pending unit attentions, the trace decoder, test strategies, the README's table.
+reservation lets through, the handling of pending unit attentions, the trace decoder, test strategies, the table in the
+README.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class ReservationClass:
     `reservations` has the conflict tables as data; SPECIAL operations are asked by `DeviceServer.conflict_class`.
     """
 
-    ALWAYS: Final = "always"        # never conflicts: INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE, PERSISTENT RESERVE IN
+    ALWAYS: Final = "always"        # never conflicts: INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE, PR IN
     PERSISTENT_ALLOWED: Final = "persistent allowed"  # conflicts with RESERVE only: TEST UNIT READY, READ CAPACITY
     READ: Final = "read"            # also conflicts with Exclusive Access for unregistered nexuses: READ, MODE SENSE
     WRITE: Final = "write"          # also conflicts with Write Exclusive: WRITE, MODE SELECT, FORMAT UNIT

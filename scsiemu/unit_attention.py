@@ -1,0 +1,45 @@
+"""Unit attention conditions: what is pending for one I_T nexus at one unit, and in which order (SAM-5 5.14).
+
+A plain list of sense codes, most urgent first, so that the hot path tests its truth and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scsiemu import asc
+from scsiemu.sense import SenseCode
+
+__all__ = ["ATTENTION_LIMIT", "establish_attention"]
+
+# More than this pending for one nexus tells the initiator nothing new: further ones are merged into the last.
+ATTENTION_LIMIT: Final = 16
+
+# Level of each condition that resets something (SAM-5 table 48): establishing one clears those below it, which it
+# implies. All others stand behind them in order of arrival.
+_LEVELS: Final[dict[SenseCode, int]] = {
+    asc.POWER_ON_OCCURRED: 1,
+    asc.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED: 1,
+    asc.SCSI_BUS_RESET_OCCURRED: 2,
+    asc.MICROCODE_HAS_BEEN_CHANGED: 3,
+    asc.BUS_DEVICE_RESET_FUNCTION_OCCURRED: 4,
+    asc.I_T_NEXUS_LOSS_OCCURRED: 5,
+}
+_LOWEST: Final = 6
+
+
+def establish_attention(pending: list[SenseCode], code: SenseCode) -> bool:
+    """Add a condition to those of a nexus. False where it is pending, or implied by a pending one, already."""
+    level = _LEVELS.get(code, _LOWEST)
+    if code in pending:
+        return False
+    if level < _LOWEST:
+        if pending and _LEVELS.get(pending[0], _LOWEST) < level:
+            return False
+        pending[:] = [other for other in pending if _LEVELS.get(other, _LOWEST) == _LOWEST]
+        pending.insert(0, code)
+        return True
+    if len(pending) >= ATTENTION_LIMIT:
+        return False
+    pending.append(code)
+    return True
