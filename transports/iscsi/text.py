@@ -1,0 +1,165 @@
+"""The text of Login and Text PDUs: key=value pairs, numbers and binary values in it (RFC 7143 6.1).
+
+    pairs = decode_text(b"InitiatorName=iqn.2026-01.org.example:a\\0SessionType=Normal\\0")
+    data = encode_text(pairs)
+
+Whatever breaks the format is a `TextError`: at login the answer is status 0x0200, later a Reject (protocol error).
+
+It does NOT: know keys (keys.py), or join text that was cut by the C bit (`TextBuffer` does).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from scsiemu.command import Buffer
+from scsiemu.errors import RemoteProtocolError
+
+__all__ = [
+    "MAX_KEY_LENGTH",
+    "MAX_VALUE_LENGTH",
+    "TextBuffer",
+    "TextError",
+    "decode_binary",
+    "decode_text",
+    "encode_binary",
+    "encode_text",
+    "parse_number",
+]
+
+MAX_KEY_LENGTH: Final = 63                  # 6.1: standard-label
+MAX_VALUE_LENGTH: Final = 8192              # keys.py holds what is no list to 255
+
+
+class TextError(RemoteProtocolError):
+    """The text breaks RFC 7143 6.1 or 6.2."""
+
+
+class TextBuffer:
+    """Joins text that comes in several PDUs (C bit), within bounds.
+
+    Args:
+        max_length: of the text of all PDUs together, in bytes.
+        max_pdus: how many PDUs one text may come in.
+        max_keys: how many pairs all texts together may have.
+    """
+
+    __slots__ = ("_keys", "_length", "_max_keys", "_max_length", "_max_pdus", "_parts")
+
+    def __init__(self, *, max_length: int = 8192, max_pdus: int = 16, max_keys: int = 64) -> None:
+        self._max_length = max_length
+        self._max_pdus = max_pdus
+        self._max_keys = max_keys
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._keys = 0
+
+    def add(self, data: Buffer, *, more: bool) -> list[tuple[str, str]] | None:
+        """Take the text of one PDU; the pairs once it is complete, None where `more` (the C bit) is set.
+
+        Raises:
+            TextError: a bound is exceeded, or the text is malformed.
+        """
+        self._length += len(data)
+        if self._length > self._max_length:
+            raise TextError("too much text")
+        if len(self._parts) >= self._max_pdus:
+            raise TextError("text in too many PDUs")
+        self._parts.append(bytes(data))
+        if more:
+            return None
+        text = b"".join(self._parts)
+        self._parts.clear()
+        pairs = decode_text(text, max_keys=self._max_keys - self._keys)
+        self._keys += len(pairs)
+        return pairs
+
+
+def decode_text(data: Buffer, *, max_keys: int = 64) -> list[tuple[str, str]]:
+    """The pairs in a complete text, in order.
+
+    Raises:
+        TextError: no '=', no NUL at the end, not UTF-8, control characters, a key or value too long, a key
+            twice, too many keys.
+    """
+    text = bytes(data)
+    if not text:
+        return []
+    if text[-1]:
+        raise TextError("text does not end with NUL")
+    pairs: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for item in text.split(b"\0"):
+        if not item:
+            continue                        # padding that was counted into the data segment length
+        name, equals, value = item.partition(b"=")
+        if not equals:
+            raise TextError("a key without '='")
+        if not _KEY_NAME.fullmatch(name):
+            raise TextError("malformed key name")
+        if len(value) > MAX_VALUE_LENGTH:
+            raise TextError("value too long")
+        try:
+            decoded = value.decode()
+        except UnicodeDecodeError:
+            raise TextError("value is not UTF-8") from None
+        if not decoded.isprintable():
+            raise TextError("control characters in a value")
+        if len(pairs) == max_keys:
+            raise TextError("too many keys")
+        key = name.decode("ascii")
+        if key in seen:
+            raise TextError(f"{key} twice")
+        seen.add(key)
+        pairs.append((key, decoded))
+    return pairs
+
+
+def encode_text(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """The text of these pairs."""
+    return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
+
+
+def parse_number(text: str) -> int | None:
+    """A numerical-value (6.1): decimal without leading zeros, or 0x and hex digits, below 2^64; else None."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+    return number if number < 1 << 64 else None
+
+
+def decode_binary(text: str, *, max_length: int) -> bytes | None:
+    """A binary-value (6.1) in hex or base64 of at most `max_length` bytes; None for anything else.
+
+    The length is judged before anything is decoded.
+    """
+    prefix, body = text[:2], text[2:]
+    if prefix in ("0x", "0X"):
+        if not body or len(body) > 2 * max_length or not _HEX.fullmatch(body):
+            return None
+        return bytes.fromhex(body if len(body) % 2 == 0 else "0" + body)
+    if prefix in ("0b", "0B"):
+        if not body or len(body) > (max_length + 2) // 3 * 4 or not _BASE64.fullmatch(body):
+            return None
+        try:
+            decoded = binascii.a2b_base64(body + "=" * (-len(body) % 4), strict_mode=True)
+        except binascii.Error:
+            return None
+        return decoded if len(decoded) <= max_length else None
+    return None
+
+
+def encode_binary(data: bytes) -> str:
+    """A binary-value in hex."""
+    return "0x" + data.hex()
+
+
+# 6.1 standard-label: letters, digits and these marks. '#' is for X#, Y# and Z# keys; not all keys of the RFCs
+# begin with a capital (iSCSIProtocolLevel), so that is not asked for.
+_KEY_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9.\-+@_#]{0,%d}" % (MAX_KEY_LENGTH - 1))
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}", re.ASCII)
+_HEX = re.compile(r"[0-9a-fA-F]+")
+_BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
