@@ -55,7 +55,7 @@ class Command:
     __slots__ = (
         "allocation", "attribute", "buffer", "cdb", "data_in_length", "data_out", "data_out_length", "emulation",
         "extent", "fields", "io_request", "lun", "naca", "nexus", "nexus_state", "operation", "origin",
-        "parameter_list",        "parting", "priority", "state", "steps", "tag", "unit", "wanted",
+        "parameter_list", "parting", "priority", "state", "steps", "tag", "unit", "wanted",
     )
 
     def __init__(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PENDING", "DataOut", "Discard", "Elsewhere", "Extent", "ExtentKind", "Extents", "Fill", "Flush", "IoRequest",
-    "LoadState",    "Pending", "Performer", "Read", "Resize", "SaveState", "Sleep", "Store", "StoreCapabilities", "Ticket", "Write",
+    "LoadState", "Pending", "Performer", "Read", "Resize", "SaveState", "Sleep", "Store", "StoreCapabilities", "Ticket",
+    "Write",
 ]
 
 R = TypeVar("R")

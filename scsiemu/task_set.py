@@ -190,7 +190,9 @@ class TaskSet:
         for other in self._set_of(command):
             if other is command:
                 older = False
-            elif other.attribute == TaskAttribute.HEAD_OF_QUEUE or (older and (ordered or other.attribute == TaskAttribute.ORDERED)):
+            elif other.attribute == TaskAttribute.HEAD_OF_QUEUE:
+                return True
+            elif older and (ordered or other.attribute == TaskAttribute.ORDERED):
                 return True
         return False
 
