@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 does not wrap (fallocate's modes, fstatfs, timerfd), by ctypes. Not a store."""
+"""System calls that Python 3.11 lacks (fallocate modes, fstatfs, timerfd), by ctypes. Not a store."""
 
 from __future__ import annotations
 

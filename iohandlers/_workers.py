@@ -1,8 +1,8 @@
 """Worker threads for what would block a loop, with an eventfd back. Not a store.
 
 A small fixed number of threads, each started when it is first needed. Results are fetched by the thread that
-owns the store, so a store's own state needs no lock. A SimpleQueue with an eventfd costs 5 us for each call, a
-thread pool with futures four times that.
+owns the store, so a store's own state needs no lock. A SimpleQueue with an eventfd costs 5 us for each call,
+a thread pool with futures four times that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Workers(Generic[T]):
         return self._event if self._event >= 0 else None
 
     def call(self, ticket: T, function: Callable[..., Any], *arguments: Any) -> None:
-        """Let a thread call `function(*arguments)`; what it returns, or the IoFailed it raises, is the result."""
+        """Let a thread call `function(*arguments)`; its result, or the IoFailed it raises, is kept."""
         self.outstanding += 1
         if len(self._threads) < min(self._limit, self.outstanding):
             name = f"{self._name}-{len(self._threads)}"

@@ -2,8 +2,8 @@
 
 Kept as a map from chunk number to an immutable chunk of 4 KiB. So an aligned read is answered with the chunk
 itself, a read is a snapshot that no later write can tear, equal chunks of a Fill are one object, and what was
-never written costs nothing at any offset (2^64 blocks of 4160 bytes are fine). Answers at once, always. Nothing
-outlives the process.
+never written costs nothing at any offset (2^64 blocks of 4160 bytes are fine). Answers at once, always.
+Nothing outlives the process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a store lacks, emulated once: FUA, fill, discard and extents out of the verbs that every byte store has.
+"""What a store lacks, emulated once: FUA, fill, discard and extents out of verbs that every byte store has.
 
-`emulate` turns one request into several; whoever carries out the steps of an operation carries these out the same
-way. It does NOT invent space (Resize) nor persistence (a store that cannot flush must not say that it can).
+`emulate` turns one request into several; whoever carries out the steps of an operation carries these out
+the same way. It does NOT invent space (Resize) nor persistence (a store that cannot flush must not claim to).
 """
 
 from __future__ import annotations
