@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 RandomBytes: TypeAlias = Callable[[int], bytes]
-Pairs: TypeAlias = list[tuple[str, str]]
+_Pairs: TypeAlias = list[tuple[str, str]]
 
 MIN_SECRET_LENGTH: Final = 12               # 96 bits, RFC 7143 9.2.1
 _CHALLENGE_LENGTH: Final = 32
@@ -162,7 +162,7 @@ class ChapTarget:
         self._challenge = b""
         self.user = ""
 
-    def choose(self, pairs: Pairs) -> Pairs:
+    def choose(self, pairs: _Pairs) -> _Pairs:
         """Take the initiator's list of algorithms, answer the strongest with a challenge. Raises ChapFailed."""
         offered = dict(pairs).get("CHAP_A")
         if offered is None:
@@ -181,15 +181,16 @@ class ChapTarget:
             ("CHAP_C", encode_binary(self._challenge)),
         ]
 
-    def verify(self, pairs: Pairs) -> Pairs:
+    def verify(self, pairs: _Pairs) -> _Pairs:
         """Judge the initiator's response; answer its challenge where there is one. Raises ChapFailed."""
         given = dict(pairs)
         name, response_text = given.get("CHAP_N"), given.get("CHAP_R")
         if name is None or response_text is None:
             raise ChapFailed("no CHAP_N or CHAP_R", missing=True)
         secret = self._requirement.users.get(name)
-        # An unknown user costs the same work: a secret that nobody has.
-        tried = secret if secret is not None else self._random_bytes(_CHALLENGE_LENGTH)
+        # An unknown user costs the same work, with a secret that nobody has.
+        nobody = self._random_bytes(_CHALLENGE_LENGTH)
+        tried = secret if secret is not None else nobody
         expected = chap_response(self._algorithm, self._identifier, tried, self._challenge)
         response = decode_binary(response_text, max_length=len(expected))
         right = hmac.compare_digest(expected, response if response is not None else b"")
@@ -204,7 +205,7 @@ class ChapTarget:
         """The exchange is over, however it ended."""
         self._challenges.discard(self._challenge)
 
-    def _answer(self, given: Mapping[str, str]) -> Pairs:
+    def _answer(self, given: Mapping[str, str]) -> _Pairs:
         """The answer to the initiator's own challenge (mutual authentication)."""
         identifier_text, challenge_text = given.get("CHAP_I"), given.get("CHAP_C")
         if identifier_text is None and challenge_text is None:
@@ -250,11 +251,11 @@ class ChapInitiator:
         self._identifier = 0
         self._challenge = b""
 
-    def offer(self) -> Pairs:
+    def offer(self) -> _Pairs:
         """The first text: the algorithms."""
         return [("CHAP_A", ",".join(map(str, self._algorithms)))]
 
-    def respond(self, pairs: Pairs) -> Pairs:
+    def respond(self, pairs: _Pairs) -> _Pairs:
         """Answer the target's challenge, with a challenge of our own where mutual. Raises ChapFailed."""
         given = dict(pairs)
         algorithm = parse_number(given.get("CHAP_A", ""))
@@ -271,7 +272,7 @@ class ChapInitiator:
             answers += [("CHAP_I", str(self._identifier)), ("CHAP_C", encode_binary(self._challenge))]
         return answers
 
-    def verify(self, pairs: Pairs) -> None:
+    def verify(self, pairs: _Pairs) -> None:
         """Judge the target's response to our challenge, if we sent one. Raises ChapFailed."""
         if self._target is None:
             return
@@ -294,7 +295,7 @@ def _respond(
     identifier_text: str | None,
     challenge_text: str | None,
     challenges: OutstandingChallenges,
-) -> Pairs:
+) -> _Pairs:
     """CHAP_N and CHAP_R for the peer's challenge, unless it is one of our own (reflection, 12.1.3)."""
     if identifier_text is None or challenge_text is None:
         raise ChapFailed("CHAP_I and CHAP_C come together", missing=True)
