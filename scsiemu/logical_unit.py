@@ -224,6 +224,7 @@ class LogicalUnit:
             command.wanted = request.length
             answer = self.performer(request, command)
             if answer is None:
+                command.state = TaskState.ENDED
                 completion = Completion()
                 completion.command = command
                 completion.data_out_wanted = command.wanted
@@ -232,6 +233,7 @@ class LogicalUnit:
         else:
             answer = self.performer(request, command)
             if answer is not PENDING and answer.__class__ is not IoFailed:
+                command.state = TaskState.ENDED
                 completion = Completion(answer)
                 completion.command = command
                 self.target.completions.append(completion)

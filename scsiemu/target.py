@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from scsiemu import asc
-from scsiemu.command import Command, Completion, DataOutRequest
+from scsiemu.command import Command, Completion, DataOutRequest, TaskState
 from scsiemu.device_server import DeviceServer
 from scsiemu.errors import IoFailed, LocalProtocolError
 from scsiemu.events import Event, InternalFailure, InventoryChanged, StoreFailed, UnitRemoved
@@ -195,6 +195,7 @@ class Target:
             if state is None:
                 completion = answer_incorrect_lun(self, command)
                 completion.command = command
+                command.state = TaskState.ENDED
                 self.completions.append(completion)
                 return
         command.nexus_state = state
