@@ -1,4 +1,4 @@
-"""The decorator that makes a value: a frozen dataclass with slots. Not for hot paths (5 times a slots class)."""
+"""The decorator that makes a value: a frozen dataclass with slots. Not for hot paths (5 times as slow)."""
 
 from __future__ import annotations
 

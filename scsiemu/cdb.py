@@ -1,9 +1,12 @@
 """CDB layouts, declared as one line of text and read most significant bit first (SPC-5 4.2).
 
-    READ_10 = CdbLayout("opcode:8 rdprotect:3 dpo fua rarc _:2 lba:32 _:2 group_number:6 transfer_length:16 control:8")
+    READ_10 = CdbLayout(
+        "opcode:8 rdprotect:3 dpo fua rarc _:2 lba:32 _:2 group_number:6 transfer_length:16 control:8"
+    )
 
-A word is `name` (one bit), `name:width`, or `_:width` for reserved bits, which must be zero. A name that ends in `?` is
-a field that we take and do not look at (obsolete or vendor specific): neither checked nor reported as evaluated.
+A word is `name` (one bit), `name:width`, or `_:width` for reserved bits, which must be zero. A name that ends
+in `?` is a field that we take and do not look at (obsolete or vendor specific): neither checked nor reported
+as evaluated.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ class CdbField:
 
 
 class CdbFields:
-    """The parsed fields of one CDB: `fields.transfer_length`. Every field is an int; one that the layout does not have
-    is an AttributeError."""
+    """The parsed fields of one CDB: `fields.transfer_length`. Every field is an int; one that the layout does
+    not have is an AttributeError."""
 
     __slots__ = ("_values",)
 
@@ -127,8 +130,8 @@ class CdbLayout:
         return FieldPointer(bit // 8, 7 - bit % 8)
 
     def usage(self, **fixed: int) -> bytes:
-        """CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-5 6.34.3): ones where the device server evaluates,
-        with the opcode and service action in `fixed` as they are."""
+        """CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-5 6.34.3): ones where the device server
+        evaluates, with the opcode and service action in `fixed` as they are."""
         evaluated = (f for f in self._by_name.values() if not f.ignored and f.name not in fixed)
         number = self._mask(evaluated) | int.from_bytes(self.build(**fixed), "big")
         return number.to_bytes(self.length, "big")

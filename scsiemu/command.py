@@ -88,7 +88,8 @@ class Command:
         self.nexus_state: NexusState                  # the unit's state for this nexus
 
     def prepare(self) -> None:
-        """Set up what the slow path keeps in a command. Called once, before anything else touches it there."""
+        """Set up what the slow path keeps in a command. Called once, before anything else touches it
+        there."""
         self.operation: Operation | None = None       # the declaration, once it was dispatched
         self.fields: CdbFields | None = None          # its parsed CDB
         self.parameter_list: bytes = b""              # Data-Out of operations that declare one, complete
@@ -117,8 +118,8 @@ class Completion:
 
     Attributes:
         command: whose completion it is.
-        silent: the command was aborted and the initiator is told nothing (SAM-5 5.6): the transport only forgets
-            the command, and throws away what still comes for it.
+        silent: the command was aborted and the initiator is told nothing (SAM-5 5.6): the transport only
+            forgets the command, and throws away what still comes for it.
         sense_data: the encoded sense data, empty where there is none.
         data_out_wanted: how many bytes of Data-Out the device server wanted, for the residual.
     """
@@ -153,9 +154,9 @@ class DataOutRequest:
     """The device server asks for Data-Out that did not come with the command (becomes R2Ts, or a DMA read).
 
     The transport puts exactly `length` bytes, starting with byte `offset` of the command's Data-Out, into
-    `buffer`, then calls `Target.data_out(command)`. Nothing is allocated before `buffer` is asked for, so that a
-    transport can hold requests back until it has memory for them. It must not touch the buffer after the command
-    has ended.
+    `buffer`, then calls `Target.data_out(command)`. Nothing is allocated before `buffer` is asked for, so
+    that a transport can hold requests back until it has memory for them. It must not touch the buffer after
+    the command has ended.
     """
 
     __slots__ = ("command", "length", "offset")

@@ -1,4 +1,4 @@
-"""The three roots of every error that the project raises on purpose (besides refusals of a command, see `sense`)."""
+"""The three roots of every error that the project raises on purpose (besides refusals, see `sense`)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """What the engine may ask of a store, as values. A store sees only these: bytes and offsets, never a CDB.
 
-Verbs follow the common ground of storage back ends: read, write, flush, discard, fill, extents, resize. A request
-is answered with its result, with an `IoFailed`, or with `PENDING` and the answer later.
+Verbs follow the common ground of storage back ends: read, write, flush, discard, fill, extents, resize. A
+request is answered with its result, with an `IoFailed`, or with `PENDING` and the answer later.
 
-In a generator operation `data = yield from Read(offset, length)` asks and is typed: `__iter__` returns the result.
+In a generator operation `data = yield from Read(offset, length)` asks and is typed: `__iter__` returns the
+result.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ class Read(IoRequest[Buffer]):
 class Write(IoRequest[None]):
     """Write `length` bytes at byte `offset`.
 
-    An operation leaves `data` None to mean the command's Data-Out: the device server fetches it and sets `data`
-    (cut to whole units of `atom` bytes where the initiator is ready to send less than `length`). A store always
-    sees data. With `fua` the data is on stable storage when the answer comes. A view in `data` is valid during
-    the call only: a store that answers PENDING copies it first, unless `owned` says that it may be kept.
+    An operation leaves `data` None to mean the command's Data-Out: the device server fetches it and sets
+    `data` (cut to whole units of `atom` bytes where the initiator is ready to send less than `length`). A
+    store always sees data. With `fua` the data is on stable storage when the answer comes. A view in `data`
+    is valid during the call only: a store that answers PENDING copies it first, unless `owned` says that it
+    may be kept.
     """
 
     __slots__ = ("atom", "data", "fua", "length", "offset", "owned")
@@ -98,7 +100,7 @@ class Flush(IoRequest[None]):
 
 
 class Discard(IoRequest[None]):
-    """Deallocate a range. Afterwards it reads as zeros (a store that can't promise that lacks the capability)."""
+    """Deallocate a range. Afterwards it reads as zeros (a store that can't promise that lacks it)."""
 
     __slots__ = ("length", "offset")
 
@@ -142,8 +144,8 @@ class Extent:
 
 
 class Extents(IoRequest[tuple[Extent, ...]]):
-    """The map of a range: extents in order, without gap or overlap, from exactly `offset`; neighbours may be of
-    one kind. At least one extent; the answer may stop early, after `limit` extents."""
+    """The map of a range: extents in order, without gap or overlap, from exactly `offset`; neighbours may be
+    of one kind. At least one extent; the answer may stop early, after `limit` extents."""
 
     __slots__ = ("length", "limit", "offset")
 
@@ -181,7 +183,7 @@ class LoadState(IoRequest["bytes | None"]):
 
 
 class SaveState(IoRequest[None]):
-    """Asked of the state store: keep `data` under `key`, on stable storage before the answer. None forgets it."""
+    """Asked of the state store: keep `data` under `key`, on stable storage on answer. None forgets it."""
 
     __slots__ = ("data", "key")
 
@@ -194,8 +196,8 @@ class SaveState(IoRequest[None]):
 
 
 class DataOut(IoRequest[Buffer]):
-    """Asked of the transport: the first `length` bytes of the command's Data-Out. Answered with what the initiator
-    is ready to send of it, which may be less. Once in a command."""
+    """Asked of the transport: the first `length` bytes of the command's Data-Out. Answered with what the
+    initiator is ready to send of it, which may be less. Once in a command."""
 
     __slots__ = ("length",)
 
@@ -238,7 +240,8 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Performer(Protocol):
-    """Carries out requests: `performer(request, ticket)` answers with a result, an `IoFailed` or `PENDING`."""
+    """Carries out requests: `performer(request, ticket)` answers with a result, an `IoFailed` or
+    `PENDING`."""
 
     def __call__(self, request: IoRequest[Any], ticket: Ticket, /) -> Any: ...
 

@@ -3,9 +3,9 @@
     @operation(0x28, "READ(10)", READ_10, data=DataDirection.IN, conflict=ReservationClass.READ)
     def read_10(self, command, cdb): ...
 
-From the declaration come: dispatch, reserved-bit checks, field pointers, REPORT SUPPORTED OPERATION CODES, what a
-reservation lets through, the handling of pending unit attentions, the trace decoder, test strategies, the table in the
-README.
+From the declaration come: dispatch, reserved-bit checks, field pointers, REPORT SUPPORTED OPERATION CODES,
+what a reservation lets through, the handling of pending unit attentions, the trace decoder, test strategies,
+the table in the README.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ class DataDirection:
 
 
 class ReservationClass:
-    """What a reservation held by another I_T nexus does to an operation (SPC-2 table 5 and 10, SPC-5 table 70).
+    """What a reservation held by another I_T nexus does to an operation (SPC-2 table 5 and 10, SPC-5 table
+    70).
 
-    `reservations` has the conflict tables as data; SPECIAL operations are asked by `DeviceServer.conflict_class`.
+    `reservations` has the conflict tables as data; SPECIAL operations are asked by
+    `DeviceServer.conflict_class`.
     """
 
     ALWAYS: Final = "always"        # never conflicts: INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE, PR IN
@@ -46,9 +48,9 @@ class ReservationClass:
 # What an operation gives back: done, one request whose answer is the answer, or a generator of requests.
 Result: TypeAlias = Completion | IoRequest[Any] | Steps
 
-OperationFunction: TypeAlias = Callable[[Any, Command, CdbFields], Result]
+_OperationFunction: TypeAlias = Callable[[Any, Command, CdbFields], Result]
 
-F = TypeVar("F", bound=OperationFunction)
+F = TypeVar("F", bound=_OperationFunction)
 
 
 @value
@@ -68,14 +70,15 @@ class Operation:
         parameter_list_limit: a longer one is refused with INVALID FIELD IN CDB before anything is fetched.
         attention_exempt: performed although a unit attention is pending (SAM-5 5.14): INQUIRY, REPORT LUNS,
             REQUEST SENSE.
-        needs_ready: refused by `DeviceServer.check_ready` while the medium is absent, stopped, becoming ready ...
-        range: names of the CDB fields with the first logical block and the number of blocks, where it has such;
-            used to keep operations that overlap in order.
-        exclusive: never performed beside another command of the unit that touches the same blocks (all of them
-            where it has no range).
+        needs_ready: refused by `DeviceServer.check_ready` while the medium is absent, stopped, starting
+        range: names of the CDB fields with the first logical block and the number of blocks, where it has
+            such; used to keep operations that overlap in order.
+        exclusive: never performed beside another command of the unit that touches the same blocks (all of
+            them where it has no range).
         standby_allowed: answered in ALUA states standby and unavailable (SPC-5 5.17.2.4).
         nominal_timeout, recommended_timeout: seconds for the command timeouts descriptor, 0 for unknown.
-        available: asked with the device server: False takes it out of the unit's table (and so out of everything).
+        available: asked with the device server: False takes it out of the unit's table (and so out of
+            everything).
         standard: where it is described, for the support table.
         function: name of the method.
     """
@@ -167,7 +170,7 @@ class OperationTable:
             sorted(
                 (
                     declared
-                    for declared in declared_operations(cls)
+                    for declared in _declared_operations(cls)
                     if isinstance(server, type) or declared.available is None or declared.available(server)
                 ),
                 key=lambda declared: (declared.opcode, declared.service_action or 0),
@@ -195,8 +198,8 @@ class OperationTable:
         return None
 
 
-def declared_operations(cls: type) -> Iterator[Operation]:
-    """What the methods of a class declare. An override without @operation keeps the declaration it overrides."""
+def _declared_operations(cls: type) -> Iterator[Operation]:
+    """What the methods of a class declare. An override without @operation keeps what it overrides."""
     for name in dir(cls):
         for base in cls.__mro__:
             declarations = getattr(base.__dict__.get(name), "__operations__", None)

@@ -1,6 +1,7 @@
 """Numbers of the SCSI architecture model: status codes, task attributes, task management (SAM-5, SAM-6).
 
-Plain integers in namespaces, not enums: they are compared on the hot path. The `*_NAMES` tables are for people.
+Plain integers in namespaces, not enums: they are compared on the hot path. The `*_NAMES` tables are for
+people.
 """
 
 from __future__ import annotations

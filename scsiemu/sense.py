@@ -52,7 +52,7 @@ class SenseCode:
 
 @value
 class FieldPointer:
-    """Which field was wrong (SPC-5 4.4.2.4.2): in the CDB (`in_cdb`) or in the parameter list; bit None: no bit."""
+    """Which field was wrong (SPC-5 4.4.2.4.2), in the CDB or in the parameter list; bit None: no bit."""
 
     byte: int
     bit: int | None = None
@@ -75,7 +75,7 @@ class RetryCount:
 
 SenseKeySpecific: TypeAlias = FieldPointer | Progress | RetryCount
 
-FIXED: Final = struct.Struct(">BBBIBIBBB3s")
+_FIXED: Final = struct.Struct(">BBBIBIBBB3s")
 
 
 @value
@@ -113,7 +113,7 @@ class Sense:
         information = self.information
         valid = information is not None and -(1 << 31) <= information < 1 << 32
         specific = self.command_specific or 0
-        return FIXED.pack(
+        return _FIXED.pack(
             (0x80 if valid else 0) | 0x70 | self.deferred,
             0,
             self.filemark << 7 | self.eom << 6 | self.ili << 5 | self.code.key,
@@ -123,7 +123,7 @@ class Sense:
             self.code.asc,
             self.code.ascq,
             self.fru,
-            encode_specific(self.specific),
+            _encode_specific(self.specific),
         )
 
     def _descriptor(self) -> bytes:
@@ -133,18 +133,21 @@ class Sense:
         if self.command_specific is not None:
             parts.append(struct.pack(">BBxxQ", 0x01, 0x0A, self.command_specific))
         if self.specific is not None:
-            parts.append(struct.pack(">BBxx3sx", 0x02, 0x06, encode_specific(self.specific)))
+            parts.append(struct.pack(">BBxx3sx", 0x02, 0x06, _encode_specific(self.specific)))
         if self.fru:
             parts.append(struct.pack(">BBxB", 0x03, 0x02, self.fru))
         if self.filemark or self.eom or self.ili:
-            parts.append(bytes((0x04, 0x02, 0, self.filemark << 7 | self.eom << 6 | self.ili << 5)))
+            # ILI comes in the stream commands descriptor (SSC-5 4.2.22), but with ILLEGAL REQUEST it is that of
+            # READ LONG and WRITE LONG and comes in the block commands descriptor (SBC-4 4.18).
+            kind = 0x05 if self.code.key == SenseKey.ILLEGAL_REQUEST else 0x04
+            parts.append(bytes((kind, 0x02, 0, self.filemark << 7 | self.eom << 6 | self.ili << 5)))
         parts.extend(self.descriptors)
         body = b"".join(parts)
         head = (0x72 | self.deferred, self.code.key, self.code.asc, self.code.ascq, 0, 0, 0, len(body))
         return bytes(head) + body
 
 
-def encode_specific(specific: SenseKeySpecific | None) -> bytes:
+def _encode_specific(specific: SenseKeySpecific | None) -> bytes:
     """The three SENSE KEY SPECIFIC bytes, SKSV included."""
     match specific:
         case None:
@@ -158,7 +161,7 @@ def encode_specific(specific: SenseKeySpecific | None) -> bytes:
             return struct.pack(">BH", 0x80, min(count, 0xFFFF))
 
 
-def decode_specific(key: int, raw: bytes) -> SenseKeySpecific | None:
+def _decode_specific(key: int, raw: bytes) -> SenseKeySpecific | None:
     """The meaning of the SENSE KEY SPECIFIC bytes, which the sense key decides (SPC-5 table 45)."""
     if len(raw) < 3 or not raw[0] & 0x80:
         return None
@@ -178,20 +181,20 @@ def decode_sense(raw: bytes) -> Sense | None:
         return None
     response = raw[0] & 0x7F
     if response in (0x70, 0x71):
-        return decode_fixed(raw.ljust(18, b"\0"))
+        return _decode_fixed(raw.ljust(18, b"\0"))
     if response in (0x72, 0x73):
-        return decode_descriptors(raw.ljust(8, b"\0"))
+        return _decode_descriptors(raw.ljust(8, b"\0"))
     return None
 
 
-def decode_fixed(raw: bytes) -> Sense:
+def _decode_fixed(raw: bytes) -> Sense:
     """Fixed format, `raw` at least 18 bytes."""
-    first, _, flags, information, _, command_specific, asc, ascq, fru, specific = FIXED.unpack_from(raw)
+    first, _, flags, information, _, command_specific, asc, ascq, fru, specific = _FIXED.unpack_from(raw)
     return Sense(
         SenseCode(flags & 0xF, asc, ascq),
         information=information if first & 0x80 else None,
         command_specific=command_specific or None,
-        specific=decode_specific(flags & 0xF, specific),
+        specific=_decode_specific(flags & 0xF, specific),
         deferred=bool(first & 1),
         filemark=bool(flags & 0x80),
         eom=bool(flags & 0x40),
@@ -200,7 +203,7 @@ def decode_fixed(raw: bytes) -> Sense:
     )
 
 
-def decode_descriptors(raw: bytes) -> Sense:
+def _decode_descriptors(raw: bytes) -> Sense:
     """Descriptor format, `raw` at least 8 bytes."""
     code = SenseCode(raw[1] & 0xF, raw[2], raw[3])
     information = command_specific = specific = None
@@ -216,10 +219,10 @@ def decode_descriptors(raw: bytes) -> Sense:
             case 0x01, 12:
                 command_specific = int.from_bytes(descriptor[4:12], "big")
             case 0x02, 8:
-                specific = decode_specific(code.key, descriptor[4:7])
+                specific = _decode_specific(code.key, descriptor[4:7])
             case 0x03, 4:
                 fru = descriptor[3]
-            case 0x04, 4:
+            case (0x04 | 0x05), 4:
                 stream = descriptor[3]
             case _:
                 others.append(descriptor)
