@@ -1,0 +1,675 @@
+"""One connection of the target: bytes in, buffers out, login, every PDU but SCSI commands (RFC 7143 clause 11).
+
+    connection.receive_data(view)           # or: recv into connection.wanted(), connection.received(n)
+    connection.out, connection.queued       # buffers for one gathered sendmsg, and their bytes
+    connection.data_sent(n)
+    connection.closing                      # close the socket once `out` is empty; connection.closed: now
+    connection.lost()                       # the socket is gone: always called, once
+    connection.advance(now), connection.deadline()
+
+Nothing that the peer sends raises. ErrorRecoveryLevel 0: what cannot be answered with a Reject ends the connection.
+
+    state            login request            other PDU
+    ---------------  -----------------------  -----------------------------------------------
+    login            answered by login.py     closed without a word (7.13)
+    full feature     Reject, then closed      its method in `_METHODS`; what has none: Reject
+    closing, closed  thrown away              thrown away
+
+It does NOT: order commands (session.py), or know the clock but by `advance`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from scsiemu import asc
+from scsiemu.command import Buffer
+from scsiemu.sense import Sense
+from transports.iscsi.chap import OutstandingChallenges
+from transports.iscsi.codes import (
+    BHS_LENGTH,
+    NO_TAG,
+    AsyncEvent,
+    LogoutReason,
+    LogoutResponseCode,
+    RejectReason,
+)
+from transports.iscsi.framing import FramingError, PduReader, gather
+from transports.iscsi.keys import OperationalSettings
+from transports.iscsi.login import (
+    InitiatorIdentity,
+    LoginLimits,
+    LoginRefusal,
+    LoginResult,
+    LoginStatus,
+    TargetAccess,
+    TargetLogin,
+)
+from transports.iscsi.pdu import (
+    AsyncMessage,
+    BadPdu,
+    DataOut,
+    LoginRequest,
+    LogoutRequest,
+    LogoutResponse,
+    NopIn,
+    NopOut,
+    Pdu,
+    Reject,
+    ScsiCommand,
+    Snack,
+    TaskManagementRequest,
+    TextRequest,
+)
+from transports.iscsi.session import Session
+from transports.iscsi.task_management import manage_tasks
+from transports.iscsi.text_exchange import TextExchange
+
+if TYPE_CHECKING:
+    from transports.iscsi.node import TargetNode
+
+__all__ = ["ConnectionState", "TargetConnection"]
+
+_MASK: Final = 0xFFFFFFFF
+# Data segments shorter than this are put together in the reader's own buffer rather than received in place.
+_IN_PLACE_MINIMUM: Final = 4096
+_DISCOVERY_SETTINGS: Final = OperationalSettings()
+
+
+class ConnectionState:
+    """Where a connection is."""
+
+    LOGIN: Final = "login"
+    FULL_FEATURE: Final = "full feature"
+    CLOSING: Final = "closing"              # what is queued is sent, nothing more is taken
+    CLOSED: Final = "closed"
+
+
+class TargetConnection:
+    """The target's side of one TCP connection. Made by `TargetNode.accept`.
+
+    Attributes:
+        peer: the other side's address, empty for none.
+        local: address and port that it came to.
+        group: portal group tag.
+        out: what to send, buffers of one PDU after the other.
+        queued: bytes in `out`.
+        dirty: it is in the node's list of those that have something to send.
+        stat_sn: the next StatSN.
+        max_send_data: how long a data segment we may send.
+        plain_data_in: up to here Data-In is one PDU that needs no digest; the hot path asks.
+        sink_itt: the command whose buffer is being received into.
+        close_reason: why it ends, for the log: never raw bytes of the peer.
+    """
+
+    __slots__ = (
+        "_counted", "_data_out_since", "_deaf", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
+        "_nop_ttt", "_opened", "_reader", "_sent", "_sunk", "_text", "address", "cid", "close_reason", "data_digest",
+        "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer", "plain_data_in", "queued",
+        "session", "sink_itt", "stat_sn", "state", "user",
+    )
+
+    def __init__(self, node: TargetNode, *, peer: str, local: tuple[str, int], group: int, now: float) -> None:
+        self.node = node
+        self.peer = peer
+        self.local = local
+        self.group = group
+        self.address = ipaddress.ip_address(peer.partition("%")[0]) if peer else None
+        self.state = ConnectionState.LOGIN
+        self._deaf = False                  # nothing more is taken: closing or closed
+        self.close_reason = ""
+        self.session: Session | None = None
+        self.cid = 0
+        self.user = ""
+        self.out: list[Buffer] = []
+        self.queued = 0
+        self.dirty = False
+        self.stat_sn = 0
+        self.header_digest = False
+        self.data_digest = False
+        self.max_send_data = 8192
+        self.plain_data_in = 0
+        self.sink_itt = -1
+        self._sunk: Pdu | None = None
+        self._reader = PduReader()
+        limits = LoginLimits(command_window=node.limits.window)
+        self._login: TargetLogin | None = TargetLogin(_Policy(self), limits)
+        self._text: TextExchange | None = None
+        self._counted = 0                   # bytes that the node counts as backlog
+        self._nop_ttt = 0                   # TTT of a NOP-In of ours that waits for its answer, 0 for none
+        # Times. _heard and _sent are flags that `advance` turns into times: the hot path reads no clock.
+        self._opened = now
+        self._heard = self._sent = False
+        self._last_heard = self._last_sent = now
+        self._data_out_since: float | None = None
+        self._limit_at: float | None = None             # closed then, whatever happens
+
+    @property
+    def closing(self) -> bool:
+        """To be closed once `out` is empty."""
+        return self.state == ConnectionState.CLOSING
+
+    @property
+    def closed(self) -> bool:
+        """To be closed now."""
+        return self.state == ConnectionState.CLOSED or (self.state == ConnectionState.CLOSING and not self.queued)
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether to read from the socket: not while more than the cap waits for it."""
+        return self.queued <= self.node.limits.queued_bytes
+
+    # --- bytes in ----------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: memoryview) -> None:                                           # hot
+        """Take what came. `data` may be used again afterwards."""
+        if self._deaf:
+            return
+        self._heard = True
+        self._reader.feed(data)
+        self._handle()
+
+    def wanted(self) -> memoryview | None:
+        """Where the next bytes may be received so that they need not be copied; None: anywhere."""
+        if self.sink_itt < 0:
+            return None
+        return self._reader.wants()
+
+    def received(self, count: int, more: memoryview) -> None:
+        """So many bytes were received into `wanted()`, and `more` after it."""
+        self._heard = True
+        self._reader.received(count)
+        self._reader.feed(more)
+        self._handle()
+
+    def _handle(self) -> None:                                                                  # hot
+        """Handle every PDU that is there as a whole."""
+        reader = self._reader
+        session = self.session
+        try:
+            while (pdu := reader.next_pdu()) is not None:
+                if pdu.__class__ is ScsiCommand and session is not None and not pdu.data_digest_error:
+                    session.scsi_command(pdu)
+                else:
+                    self._receive(pdu)
+                    session = self.session
+                if self._deaf:
+                    return
+                if session is not None and session.held:
+                    self._release_held(session)
+        except FramingError as error:
+            self._framing_error(error)
+
+    def _release_held(self, session: Session) -> None:
+        while self.state == ConnectionState.FULL_FEATURE and (pdu := session.next_held()) is not None:
+            if isinstance(pdu, ScsiCommand):
+                session.scsi_command(pdu)
+                if pdu.itt not in session.tasks and session.exp_cmd_sn == pdu.cmd_sn:
+                    return              # rejected: its CmdSN is still missing
+            else:
+                self._receive(pdu)
+
+    def _receive(self, pdu: Pdu) -> None:
+        if self.state == ConnectionState.LOGIN:
+            self._receive_login(pdu)
+            return
+        session = self.session
+        assert session is not None
+        if isinstance(pdu, DataOut):
+            self._receive_data_out(session, pdu)
+            return
+        if pdu.data_digest_error:
+            self.reject(RejectReason.DATA_DIGEST_ERROR, pdu)
+            return
+        method = _METHODS.get(pdu.__class__)
+        if method is not None:
+            method(self, session, pdu)
+        elif isinstance(pdu, BadPdu):
+            self.reject(pdu.reason, pdu)
+        else:
+            # A PDU that only targets send, or a login again (11.12: reason invalid).
+            self.reject(RejectReason.PROTOCOL_ERROR, pdu)
+            self.close_when_sent("a PDU that an initiator may not send")
+
+    def _framing_error(self, error: FramingError) -> None:
+        if self.state == ConnectionState.FULL_FEATURE and not error.header_digest:
+            self._send_reject(error.reason, error.header)
+            self.close_when_sent(str(error))
+        elif self.state == ConnectionState.LOGIN and error.header[:1] == b"\x43" and self._login is not None:
+            # Refused from the header alone: its text is not there.
+            step = self._login.refuse(
+                LoginRequest.from_bhs(error.header), LoginRefusal(LoginStatus.INITIATOR_ERROR, reason=str(error))
+            )
+            self.send(step.response)
+            self.close_when_sent(str(error))
+        else:
+            self.drop(str(error))
+
+    # --- login -------------------------------------------------------------------------------------------------
+
+    def _receive_login(self, pdu: Pdu) -> None:
+        login = self._login
+        if login is None or not isinstance(pdu, LoginRequest):
+            self.drop("a PDU before the login")         # 7.13: other PDUs end the connection without an answer
+            return
+        if self.node.accepting:
+            step = login.receive(pdu)
+        else:
+            step = login.refuse(pdu, LoginRefusal(LoginStatus.SERVICE_UNAVAILABLE, reason="shutting down"))
+        self.send(step.response)
+        if step.result is not None:
+            self._begin_full_feature(step.result)
+        elif step.failed:
+            self.close_when_sent(f"login refused: {step.reason}")
+
+    def _begin_full_feature(self, result: LoginResult) -> None:
+        assert self._login is not None
+        self._login.close()
+        self._login = None
+        self.state = ConnectionState.FULL_FEATURE
+        self.cid = result.cid
+        self.user = result.user
+        self.stat_sn = result.stat_sn
+        reader = self._reader
+        reader.header_digest = self.header_digest = result.parameters.header_digest != "None"
+        reader.data_digest = self.data_digest = result.parameters.data_digest != "None"
+        reader.max_data_segment_length = result.parameters.max_recv_data_segment_length
+        reader.sink = self._sink
+        self.parameters_changed()
+        self.node.logged_in(self)
+
+    def parameters_changed(self) -> None:
+        """What may change in full feature phase has been negotiated."""
+        assert self.session is not None
+        parameters = self.session.parameters
+        self.max_send_data = parameters.max_send_data_segment_length
+        plain = min(self.max_send_data, parameters.max_burst_length)
+        self.plain_data_in = 0 if self.header_digest or self.data_digest else plain
+
+    # --- Data-Out ----------------------------------------------------------------------------------------------
+
+    def _sink(self, pdu: Pdu, length: int) -> memoryview | None:
+        """Asked by the reader where a data segment goes that has not come as a whole."""
+        if length < _IN_PLACE_MINIMUM or not isinstance(pdu, DataOut) or self.session is None:
+            return None
+        place = self.session.place(pdu, length)
+        if place is not None:
+            self._sunk = pdu
+            self.sink_itt = pdu.itt
+        return place
+
+    def abandon_sink(self) -> None:
+        """The command whose buffer is being received into has ended."""
+        self._reader.abandon_sink()
+        self.sink_itt = -1
+        self._sunk = None
+
+    def _receive_data_out(self, session: Session, pdu: DataOut) -> None:                        # hot
+        in_place = pdu is self._sunk
+        self._sunk = None
+        self.sink_itt = -1
+        if self._data_out_since is not None:
+            self._data_out_since = self.node.now
+        reason = session.data_out(pdu, in_place=in_place)
+        if reason:
+            self.reject(reason, pdu)
+
+    def expect_data_out(self) -> None:
+        """An R2T was sent."""
+        if self._data_out_since is None:
+            self._data_out_since = self.node.now
+
+    # --- the other requests ------------------------------------------------------------------------------------
+
+    def _receive_nop_out(self, session: Session, pdu: NopOut) -> None:
+        if pdu.itt == NO_TAG:
+            # 11.18.2: the answer to a NOP-In of ours, or a sign of life; it asks for no answer.
+            if pdu.ttt != NO_TAG and pdu.ttt == self._nop_ttt:
+                self._nop_ttt = 0
+            return
+        if not session.in_order(pdu, pdu.cmd_sn):
+            return
+        if pdu.ttt != NO_TAG or pdu.itt in session.tasks:
+            self.reject(RejectReason.INVALID_PDU_FIELD, pdu)
+            return
+        if self._over_cap(pdu):
+            return
+        self.send(
+            NopIn(
+                lun=pdu.lun, itt=pdu.itt, ttt=NO_TAG, stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn,
+                max_cmd_sn=session.max_cmd_sn, data=bytes(pdu.data[: self.max_send_data]),
+            )
+        )
+
+    def _receive_task_management(self, session: Session, pdu: TaskManagementRequest) -> None:
+        if session.in_order(pdu, pdu.cmd_sn):
+            manage_tasks(session, pdu)
+
+    def _receive_text(self, session: Session, pdu: TextRequest) -> None:
+        if not session.in_order(pdu, pdu.cmd_sn) or self._over_cap(pdu):
+            return
+        if self._text is None:
+            self._text = TextExchange(session)
+        response = self._text.receive(pdu)
+        if isinstance(response, int):
+            self.reject(response, pdu)
+            return
+        response.stat_sn = self.next_stat_sn()
+        response.exp_cmd_sn = session.exp_cmd_sn
+        response.max_cmd_sn = session.max_cmd_sn
+        self.send(response)
+
+    def _receive_logout(self, session: Session, pdu: LogoutRequest) -> None:
+        if not session.in_order(pdu, pdu.cmd_sn):
+            return
+        code = LogoutResponseCode.CLOSED
+        if pdu.reason == LogoutReason.REMOVE_FOR_RECOVERY:
+            code = LogoutResponseCode.RECOVERY_NOT_SUPPORTED        # ErrorRecoveryLevel 2 only
+        elif pdu.reason == LogoutReason.CLOSE_CONNECTION:
+            if pdu.cid != self.cid:
+                code = LogoutResponseCode.CID_NOT_FOUND
+        elif pdu.reason != LogoutReason.CLOSE_SESSION:
+            self.reject(RejectReason.INVALID_PDU_FIELD, pdu)
+            return
+        if code == LogoutResponseCode.CLOSED:
+            session.lost()              # 11.14: the commands end before the answer
+        parameters = session.parameters
+        self.send(
+            LogoutResponse(
+                response=code, itt=pdu.itt, stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn,
+                max_cmd_sn=session.max_cmd_sn, time2wait=parameters.default_time2wait, time2retain=0,
+            )
+        )
+        if code == LogoutResponseCode.CLOSED:
+            self.close_when_sent("logout")
+
+    def _receive_snack(self, session: Session, pdu: Snack) -> None:
+        # 11.16: at ErrorRecoveryLevel 0 there is nothing to ask again for.
+        self.reject(RejectReason.SNACK_REJECT, pdu)
+
+    def _over_cap(self, pdu: Pdu) -> bool:
+        """Whether so much waits for the socket that a request with a long answer is refused."""
+        if self.queued <= self.node.limits.queued_bytes:
+            return False
+        self.reject(RejectReason.IMMEDIATE_COMMAND_REJECT, pdu)
+        return True
+
+    # --- sending -----------------------------------------------------------------------------------------------
+
+    def next_stat_sn(self) -> int:
+        """The StatSN for a PDU that takes one."""
+        stat_sn = self.stat_sn
+        self.stat_sn = (stat_sn + 1) & _MASK
+        return stat_sn
+
+    def send(self, pdu: Pdu) -> None:
+        """Queue a PDU."""
+        self.send_parts(pdu.bhs(), pdu.data)
+
+    def send_parts(self, header: bytes, data: Buffer) -> None:
+        """Queue a PDU of this header and data."""
+        if self.state == ConnectionState.CLOSED:
+            return
+        out = self.out
+        first = len(out)
+        gather(out, header, data, header_digest=self.header_digest, data_digest=self.data_digest)
+        self.queued += sum(map(len, out[first:]))
+        if not self.dirty:
+            self.mark_dirty()
+
+    def mark_dirty(self) -> None:
+        """There is something to send."""
+        self.dirty = True
+        self.node.mark_dirty(self)
+
+    def data_sent(self, count: int) -> None:                                                    # hot
+        """The socket has taken `count` bytes of `out`."""
+        out = self.out
+        self._sent = True
+        if count == self.queued:
+            out.clear()
+            self.queued = 0
+        else:
+            self.queued -= count
+            index = 0
+            while count and count >= len(out[index]):
+                count -= len(out[index])
+                index += 1
+            del out[:index]
+            if count:
+                out[0] = memoryview(out[0])[count:]
+        if self.queued != self._counted:
+            self._count_backlog()
+        if self.session is not None and self.session.queue:
+            self.node.pump(self.session)
+
+    def _count_backlog(self) -> None:
+        """What the socket has left counts for all connections together."""
+        by, self._counted = self.queued - self._counted, self.queued
+        self.node.backlog_changed(by)
+
+    def reject(self, reason: int, pdu: Pdu) -> None:
+        """Send a Reject for a PDU, with its header (11.17)."""
+        self._send_reject(reason, pdu.bhs(data_length=len(pdu.data)))
+
+    def _send_reject(self, reason: int, header: bytes) -> None:
+        session = self.session
+        assert session is not None
+        self.send(
+            Reject(
+                reason=reason, stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn,
+                max_cmd_sn=session.max_cmd_sn, data=header[:BHS_LENGTH],
+            )
+        )
+
+    def _send_async(self, session: Session, event: int, *, data: bytes = b"", parameter1: int = 0,
+                    parameter2: int = 0, parameter3: int = 0) -> None:
+        self.send(
+            AsyncMessage(
+                stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn, max_cmd_sn=session.max_cmd_sn,
+                async_event=event, parameter1=parameter1, parameter2=parameter2, parameter3=parameter3, data=data,
+            )
+        )
+
+    def tell_inventory_changed(self) -> None:
+        """SCSI asynchronous event: REPORTED LUNS DATA HAS CHANGED (11.9.1). Silent while much waits to be sent."""
+        session = self.session
+        if session is None or self.state != ConnectionState.FULL_FEATURE or not self.wants_data:
+            return
+        sense = Sense(asc.REPORTED_LUNS_DATA_HAS_CHANGED).encode(descriptor=False)
+        self._send_async(session, AsyncEvent.SCSI_EVENT, data=len(sense).to_bytes(2, "big") + sense)
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def request_logout(self, now: float) -> None:
+        """The node shuts down: ask the initiator to log out, close when it has had its time."""
+        if self.state != ConnectionState.FULL_FEATURE or self.session is None:
+            self.drop("shutting down")
+            return
+        seconds = self.node.limits.logout_seconds
+        self._limit_at = now + seconds
+        # 11.9.1: Parameter3 is the time in which the Logout is expected.
+        self._send_async(self.session, AsyncEvent.LOGOUT_REQUEST, parameter3=max(1, round(seconds)))
+
+    def close_when_sent(self, reason: str = "") -> None:
+        """Take nothing more; close the socket once `out` is empty."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self.state = ConnectionState.CLOSING
+        self.close_reason = self.close_reason or reason
+        self._limit_at = self.node.now + self.node.limits.send_seconds
+        self._end_session()
+        if not self.dirty:
+            self.mark_dirty()
+
+    def drop(self, reason: str) -> None:
+        """Close the socket now, without a word."""
+        if self.state == ConnectionState.CLOSED:
+            return
+        self._deaf = True
+        self.state = ConnectionState.CLOSED
+        self.close_reason = self.close_reason or reason
+        self._end_session()
+        self.out.clear()
+        self.queued = 0
+        if self._counted:
+            self._count_backlog()
+        if not self.dirty:
+            self.mark_dirty()
+
+    def lost(self, reason: str = "connection lost") -> None:
+        """The socket is gone."""
+        self.drop(reason)
+        self.node.forget(self)
+
+    def _end_session(self) -> None:
+        if self._login is not None:
+            self._login.close()
+            self._login = None
+        if self.session is not None:
+            self.session.lost()
+            self.node.forget_session(self.session)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """The clock says `now`."""
+        if self._heard:
+            self._heard = False
+            self._last_heard = now
+            if self.state == ConnectionState.FULL_FEATURE:
+                self._nop_ttt = 0       # whatever came, somebody is there
+        if self._sent or not self.queued:
+            self._sent = False
+            self._last_sent = now
+        if self._data_out_since is not None and (self.session is None or not self.session.owed_data_out):
+            self._data_out_since = None
+        deadline = self._hard_deadline()
+        if deadline is not None and now >= deadline[0]:
+            self.drop(deadline[1])
+            return
+        if self._nop_due(now):
+            self._send_nop_in()
+
+    def deadline(self) -> float | None:
+        """When `advance` wants to be called at the latest."""
+        hard = self._hard_deadline()
+        soft = None
+        interval = self.node.limits.nop_interval
+        if interval and self.state == ConnectionState.FULL_FEATURE and not self._nop_ttt:
+            soft = self._last_heard + interval
+        if hard is None:
+            return soft
+        return hard[0] if soft is None else min(hard[0], soft)
+
+    def _hard_deadline(self) -> tuple[float, str] | None:
+        """When the connection ends if nothing happens, and why."""
+        limits = self.node.limits
+        ends: list[tuple[float, str]] = []
+        if self._limit_at is not None:
+            ends.append((self._limit_at, "it did not end in time"))
+        if self.state == ConnectionState.LOGIN:
+            ends.append((self._opened + limits.login_seconds, "no login in time"))
+        if self._nop_ttt:
+            ends.append((self._last_heard + limits.nop_interval + limits.nop_timeout, "no answer to NOP-In"))
+        if self.queued:
+            ends.append((self._last_sent + limits.send_seconds, "the socket took nothing"))
+        if self._data_out_since is not None:
+            ends.append((self._data_out_since + limits.data_out_seconds, "Data-Out did not come"))
+        return min(ends, default=None)
+
+    def _nop_due(self, now: float) -> bool:
+        interval = self.node.limits.nop_interval
+        return bool(
+            interval
+            and self.state == ConnectionState.FULL_FEATURE
+            and not self._nop_ttt
+            and now >= self._last_heard + interval
+        )
+
+    def _send_nop_in(self) -> None:
+        session = self.session
+        assert session is not None
+        self._nop_ttt = (self.stat_sn & 0x7FFFFFFF) | 1
+        # 11.19.1: StatSN is the next one, and is not advanced.
+        self.send(
+            NopIn(
+                itt=NO_TAG, ttt=self._nop_ttt, stat_sn=self.stat_sn, exp_cmd_sn=session.exp_cmd_sn,
+                max_cmd_sn=session.max_cmd_sn,
+            )
+        )
+
+
+class _Policy:
+    """What the login asks: the node's targets, for the peer of one connection."""
+
+    __slots__ = ("_connection", "challenges")
+
+    def __init__(self, connection: TargetConnection) -> None:
+        self._connection = connection
+        self.challenges: OutstandingChallenges = connection.node.challenges
+
+    def random_bytes(self, count: int) -> bytes:
+        """Bytes that nobody can foresee."""
+        return self._connection.node.random_bytes(count)
+
+    def find_target(self, initiator: InitiatorIdentity, target_name: str) -> TargetAccess | LoginRefusal:
+        """The terms for a normal session."""
+        connection = self._connection
+        entry = connection.node.targets.get(target_name)
+        if entry is None or connection.group not in entry.ports:
+            return LoginRefusal(LoginStatus.NOT_FOUND, reason="no such target")
+        access = entry.access_of(initiator.name, connection.address)
+        if access is None:
+            return LoginRefusal(LoginStatus.AUTHORIZATION_FAILURE, reason="not in its access list")
+        chap = access.chap if access.chap is not None else entry.chap
+        return TargetAccess(entry.settings, chap, connection.group, entry.alias)
+
+    def find_discovery(self, initiator: InitiatorIdentity) -> TargetAccess | LoginRefusal:
+        """The terms for a discovery session."""
+        connection = self._connection
+        return TargetAccess(_DISCOVERY_SETTINGS, connection.node.discovery_chap, connection.group)
+
+    def establish(self, result: LoginResult) -> int | LoginRefusal:
+        """Make the session, after authentication; an older one of the same ports ends now."""
+        connection = self._connection
+        node = connection.node
+        entry = None if result.discovery else node.targets.get(result.target_name)
+        if entry is None and not result.discovery:
+            return LoginRefusal(LoginStatus.TARGET_REMOVED, reason="the target was removed")
+        old = node.find_session(result.initiator_name, result.isid, entry, connection.group)
+        if result.tsih:
+            if old is None or old.tsih != result.tsih:
+                return LoginRefusal(LoginStatus.SESSION_DOES_NOT_EXIST, reason="no such session")
+            if old.connection.cid != result.cid:
+                return LoginRefusal(LoginStatus.TOO_MANY_CONNECTIONS, reason="MaxConnections is 1")
+        if old is not None:
+            old.connection.drop("session reinstatement")            # 6.3.5
+        tsih = result.tsih or node.new_tsih()
+        if not tsih:
+            return LoginRefusal(LoginStatus.OUT_OF_RESOURCES, reason="too many sessions")
+        nexus = None
+        if entry is not None:
+            access = entry.access_of(result.initiator_name, connection.address)
+            if access is None:
+                return LoginRefusal(LoginStatus.AUTHORIZATION_FAILURE, reason="not in its access list")
+            nexus = node.establish_nexus(entry, access, result.initiator_name, result.isid, connection.group)
+        connection.session = Session(
+            connection, entry, nexus, result.parameters, initiator_name=result.initiator_name, isid=result.isid,
+            tsih=tsih, exp_cmd_sn=result.cmd_sn, window=node.limits.window,
+        )
+        node.add_session(connection.session)
+        return tsih
+
+
+_METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]]] = {
+    NopOut: TargetConnection._receive_nop_out,
+    ScsiCommand: lambda connection, session, pdu: session.scsi_command(pdu),
+    TaskManagementRequest: TargetConnection._receive_task_management,
+    TextRequest: TargetConnection._receive_text,
+    LogoutRequest: TargetConnection._receive_logout,
+    Snack: TargetConnection._receive_snack,
+}

@@ -1,0 +1,594 @@
+"""A session of the target: command order and window, commands and their ends (RFC 7143 4.2.2, 4.2.4, 11.3, 11.4, 11.7).
+
+A SCSI Command PDU becomes a `Command` of the engine when it is its turn. It waits
+
+    in `held`   for commands before it in CmdSN order that have not come (a gap),
+    in `queue`  for its own unsolicited Data-Out, for a command before it that waits, or for the send queue of the
+                connection to drain: reads are produced only as fast as the initiator takes them.
+
+The window closes by itself: MaxCmdSN advances when a command ends, never when one arrives, so that no more than
+`window` commands that are not immediate exist in a session.
+
+It does NOT: cut PDUs, answer anything but commands and task management (connection.py), or keep Data-Out
+(data_out.py). One connection to a session; MaxConnections is 1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from scsiemu import asc
+from scsiemu.command import Buffer, Command, Completion, DataOutRequest
+from scsiemu.nexus import Nexus
+from scsiemu.sam import Status, TaskAttribute, TaskManagementFunction
+from scsiemu.sense import Sense, SenseCode
+from scsiemu.target import Target
+from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
+from transports.iscsi.data_out import DataOutTable
+from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, data_in_bhs, scsi_response_bhs
+
+if TYPE_CHECKING:
+    from transports.iscsi.connection import TargetConnection
+    from transports.iscsi.keys import OperationalParameters
+    from transports.iscsi.node import IscsiTarget
+
+__all__ = ["Session"]
+
+_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 1 << 31
+
+# ATTR of the PDU to `TaskAttribute` (RFC 7143 11.3.1); -1 is reserved.
+_ATTRIBUTES: Final = (
+    TaskAttribute.SIMPLE, TaskAttribute.SIMPLE, TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE,
+    TaskAttribute.ACA, -1, -1, -1,
+)
+_PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
+_SENSE_LENGTH: Final = Struct(">H")
+_IMMEDIATE_LIMIT: Final = 64            # immediate SCSI commands that one session may have
+
+
+class Session:
+    """A session in full feature phase.
+
+    Args:
+        connection: its connection.
+        entry: the target that was logged in to, None for a discovery session.
+        nexus: its I_T nexus, None for a discovery session.
+        parameters: what was negotiated.
+        initiator_name, isid, tsih: who it is.
+        exp_cmd_sn: the CmdSN that comes next.
+        window: how many commands it may have.
+
+    Attributes:
+        tasks: the commands that it has and that no gap holds back, by ITT.
+        held, queue: see the module's docstring.
+    """
+
+    __slots__ = (
+        "_data_out", "_immediates", "_parting", "_pledged", "connection", "data_pdu_in_order",
+        "data_sequence_in_order", "entry", "exp_cmd_sn", "first_burst_length", "held", "immediate_data",
+        "initial_r2t", "initiator_name", "isid", "max_burst_length", "max_cmd_sn", "max_outstanding_r2t", "nexus",
+        "node", "parameters", "pending_functions", "queue", "target", "tasks", "tsih", "window",
+    )
+
+    def __init__(
+        self,
+        connection: TargetConnection,
+        entry: IscsiTarget | None,
+        nexus: Nexus | None,
+        parameters: OperationalParameters,
+        *,
+        initiator_name: str,
+        isid: bytes,
+        tsih: int,
+        exp_cmd_sn: int,
+        window: int,
+    ) -> None:
+        self.connection = connection
+        self.node = connection.node
+        self.entry = entry
+        self.target: Target | None = entry.target if entry is not None else None
+        self.nexus = nexus
+        self.parameters = parameters
+        self.initiator_name = initiator_name
+        self.isid = isid
+        self.tsih = tsih
+        self.exp_cmd_sn = exp_cmd_sn
+        self.window = window
+        self.max_cmd_sn = (exp_cmd_sn + window - 1) & _MASK
+        self.initial_r2t: bool = parameters.initial_r2t
+        self.immediate_data: bool = parameters.immediate_data
+        self.first_burst_length: int = parameters.first_burst_length
+        self.max_burst_length: int = parameters.max_burst_length
+        self.max_outstanding_r2t: int = parameters.max_outstanding_r2t
+        self.data_pdu_in_order: bool = parameters.data_pdu_in_order
+        self.data_sequence_in_order: bool = parameters.data_sequence_in_order
+        self.tasks: dict[int, Command] = {}
+        self.pending_functions = 0                          # task management that the target has not answered
+        self._pledged = 0                                   # bytes of Data-In that commands under way may bring
+        # Made when first needed: most sessions are idle.
+        self._data_out: DataOutTable | None = None
+        self.queue: deque[Command] | None = None
+        self.held: dict[int, Pdu | None] | None = None     # by CmdSN; None: aborted before it came
+        self._immediates: set[int] | None = None            # ITTs of immediate commands
+        self._parting: dict[int, SenseCode] | None = None   # ITTs of commands that we abort, with what to say
+
+    @property
+    def owed_data_out(self) -> bool:
+        """Whether the initiator has Data-Out to send."""
+        return self._data_out is not None and self._data_out.owed
+
+    @property
+    def discovery(self) -> bool:
+        """Whether it is a discovery session."""
+        return self.target is None
+
+    # --- order -------------------------------------------------------------------------------------------------
+
+    def in_order(self, pdu: Pdu, cmd_sn: int) -> bool:
+        """Whether it is the turn of a request that is not a SCSI command. One that comes too early is kept."""
+        if pdu.immediate:
+            return True
+        if not self._expected(pdu, cmd_sn):
+            return False
+        self.max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
+        return True
+
+    def _expected(self, pdu: Pdu, cmd_sn: int) -> bool:
+        """Whether a non-immediate request has the next CmdSN, which is then taken. Else it is kept or ignored."""
+        if cmd_sn == self.exp_cmd_sn:
+            self.exp_cmd_sn = (cmd_sn + 1) & _MASK
+            return True
+        ahead = (cmd_sn - self.exp_cmd_sn) & _MASK
+        if 0 < ahead <= (self.max_cmd_sn - self.exp_cmd_sn) & _MASK < _HALF:
+            held = self.held
+            if held is None:
+                held = self.held = {}
+            if cmd_sn not in held:
+                pdu.data = bytes(pdu.data)
+                held[cmd_sn] = pdu
+        # RFC 7143 4.2.2.1: outside of the window, and a duplicate, are silently ignored.
+        return False
+
+    def next_held(self) -> Pdu | None:
+        """A request that was kept and whose turn has come."""
+        held = self.held
+        while held and self.exp_cmd_sn in held:
+            pdu = held.pop(self.exp_cmd_sn)
+            if pdu is not None:
+                return pdu
+            self.exp_cmd_sn = (self.exp_cmd_sn + 1) & _MASK
+            self.max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
+        return None
+
+    # --- a command comes ---------------------------------------------------------------------------------------
+
+    def scsi_command(self, pdu: ScsiCommand) -> None:                                           # hot
+        """Take a SCSI Command PDU. Its data is used or copied before this returns."""
+        flags = pdu.flags
+        itt = pdu.itt
+        attribute = _ATTRIBUTES[flags & 7]
+        if (
+            pdu.cmd_sn != self.exp_cmd_sn
+            or pdu.immediate
+            or flags < 0x80
+            or itt in self.tasks
+            or self.queue
+            or attribute < 0
+            or pdu.ahs_flaw
+            or itt == NO_TAG
+            or self._pledged + self.connection.queued > self.node.queue_limit
+        ):
+            self._unusual_command(pdu)
+            return
+        direction = flags & 0x60
+        length = pdu.expected_data_transfer_length
+        data = pdu.data
+        nexus = self.nexus
+        if direction == 0x40 and not data:
+            command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, b"", 0, length, self)  # type: ignore[arg-type]
+            self._pledged += length
+        elif direction == 0x20 and (
+            not data or (len(data) <= length and len(data) <= self.first_burst_length and self.immediate_data)
+        ):
+            command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, data, length, 0, self)  # type: ignore[arg-type]
+        else:
+            self._unusual_command(pdu)
+            return
+        if pdu.priority_byte:
+            command.priority = pdu.priority_byte >> 4
+        self.exp_cmd_sn = (pdu.cmd_sn + 1) & _MASK
+        self.tasks[itt] = command
+        target = self.target
+        target.submit(command)  # type: ignore[union-attr]  # a discovery session does not get here
+        self.node.settle(target)  # type: ignore[arg-type]  # see above
+
+    def _unusual_command(self, pdu: ScsiCommand) -> None:
+        """Everything but a plain READ or WRITE whose turn it is."""
+        itt = pdu.itt
+        if not pdu.immediate and pdu.cmd_sn != self.exp_cmd_sn:
+            self._expected(pdu, pdu.cmd_sn)
+            return
+        reason = self._why_rejected(pdu)
+        if reason:
+            # 11.17.1: the CmdSN of a rejected command counts as not received.
+            self.connection.reject(reason, pdu)
+            return
+        if pdu.immediate:
+            if self._immediates is None:
+                self._immediates = set()
+            self._immediates.add(itt)
+        else:
+            self.exp_cmd_sn = (pdu.cmd_sn + 1) & _MASK
+        command = self._make_command(pdu)
+        self.tasks[itt] = command
+        code = self._wrong_data(pdu, command)
+        if code is not None:
+            self._end_here(command, Status.CHECK_CONDITION, code)
+            return
+        if pdu.flags & Flags.FINAL:
+            if pdu.immediate or not (self.queue or self._pledged + self.connection.queued > self.node.queue_limit):
+                self._submit(command)
+                return
+        else:
+            self._table().gather(command)
+        command.data_out = bytes(command.data_out)
+        if pdu.immediate:
+            return                      # `gathered` submits it: no order holds it
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append(command)
+
+    def _why_rejected(self, pdu: ScsiCommand) -> int:
+        """The reason to reject a command whose turn it is, 0 for none."""
+        if self.nexus is None:
+            return RejectReason.COMMAND_NOT_SUPPORTED
+        if pdu.itt in self.tasks:
+            return RejectReason.TASK_IN_PROGRESS
+        if pdu.itt == NO_TAG or _ATTRIBUTES[pdu.flags & 7] < 0 or pdu.ahs_flaw & AhsFlaw.MALFORMED:
+            return RejectReason.INVALID_PDU_FIELD
+        if not pdu.flags & (Flags.FINAL | Flags.WRITE):
+            return RejectReason.INVALID_PDU_FIELD       # 11.3.1: W and F cannot both be 0
+        if len(pdu.data) > pdu.expected_data_transfer_length:
+            return RejectReason.INVALID_PDU_FIELD
+        if pdu.immediate and self._immediates is not None and len(self._immediates) >= _IMMEDIATE_LIMIT:
+            return RejectReason.IMMEDIATE_COMMAND_REJECT
+        return 0
+
+    def _make_command(self, pdu: ScsiCommand) -> Command:
+        assert self.nexus is not None
+        length = pdu.expected_data_transfer_length
+        flags = pdu.flags
+        if flags & Flags.WRITE:
+            out_length, in_length = length, (pdu.read_length or 0) if flags & Flags.READ else 0
+        else:
+            out_length, in_length = 0, length if flags & Flags.READ else 0
+        return Command(
+            self.nexus, pdu.lun, pdu.cdb, pdu.itt, _ATTRIBUTES[flags & 7], pdu.data, out_length, in_length, self,
+            pdu.priority,
+        )
+
+    def _wrong_data(self, pdu: ScsiCommand, command: Command) -> SenseCode | None:
+        """What is wrong with the data that came, or will come, without being asked for (11.4.7.2)."""
+        if pdu.ahs_flaw & AhsFlaw.CDB_LENGTH:
+            return asc.INVALID_FIELD_IN_CDB
+        if pdu.data and (
+            not command.data_out_length or not self.immediate_data or len(pdu.data) > self.first_burst_length
+        ):
+            return asc.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA
+        if not pdu.flags & Flags.FINAL and self.initial_r2t:
+            return asc.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA
+        return None
+
+    def _submit(self, command: Command) -> None:
+        assert self.target is not None
+        self._pledged += command.data_in_length
+        self.target.submit(command)
+        self.node.settle(self.target)
+
+    def pump(self) -> None:
+        """Submit what waits and need not wait any longer."""
+        queue = self.queue
+        while queue:
+            command = queue[0]
+            if self._data_out is not None and self._data_out.gathering(command.tag):
+                return
+            if self._pledged + self.connection.queued > self.node.queue_limit:
+                return
+            queue.popleft()
+            self._submit(command)
+
+    # --- Data-Out ----------------------------------------------------------------------------------------------
+
+    def _table(self) -> DataOutTable:
+        if self._data_out is None:
+            self._data_out = DataOutTable(self, self.node.data_out_budget)
+        return self._data_out
+
+    def data_out_request(self, request: DataOutRequest) -> None:
+        """The device server wants Data-Out."""
+        if request.command.tag in self.tasks:
+            self._table().begin(request)
+
+    def place(self, pdu: DataOut, length: int) -> memoryview | None:
+        """Where the data of a Data-Out PDU may be received."""
+        if self._data_out is None:
+            return None
+        return self._data_out.place(pdu.itt, pdu.ttt, pdu.lun, pdu.data_sn, pdu.buffer_offset, length)
+
+    def data_out(self, pdu: DataOut, *, in_place: bool) -> int:
+        """Take a Data-Out PDU. Returns 0 or the reason of the Reject that it deserves."""
+        table = self._data_out
+        if table is None:
+            return RejectReason.PROTOCOL_ERROR
+        if pdu.data_digest_error:
+            table.spoil(pdu.itt, pdu.ttt, pdu.flags & Flags.FINAL)
+            return RejectReason.DATA_DIGEST_ERROR
+        return table.receive(
+            pdu.itt, pdu.ttt, pdu.lun, pdu.data_sn, pdu.buffer_offset, pdu.data, pdu.flags & Flags.FINAL, in_place
+        )
+
+    def send_r2t(self, command: Command, ttt: int, r2t_sn: int, offset: int, length: int) -> None:
+        """Told by the Data-Out table: ask the initiator for data."""
+        connection = self.connection
+        # 11.8: StatSN is the next one, and is not advanced.
+        connection.send(
+            R2T(
+                Flags.FINAL, command.lun, command.tag, ttt, connection.stat_sn, self.exp_cmd_sn, self.max_cmd_sn,
+                r2t_sn, offset, length,
+            )
+        )
+        connection.expect_data_out()
+
+    def gathered(self, command: Command, *, kept: bool) -> None:
+        """Told by the Data-Out table: the unsolicited data of a command is there."""
+        queue = self.queue
+        if not kept:
+            if queue is not None and command in queue:
+                queue.remove(command)
+            self._end_here(command, Status.BUSY, None)
+        elif queue is not None and command in queue:
+            self.node.pump(self)
+        else:
+            self._submit(command)
+
+    def data_out_complete(self, command: Command) -> None:
+        """Told by the Data-Out table: the device server has the data that it wanted."""
+        assert self.target is not None
+        self.target.data_out(command)
+        self.node.settle(self.target)
+
+    def data_out_failed(self, command: Command, code: SenseCode) -> None:
+        """Told by the Data-Out table: the initiator sent it wrong, the command ends."""
+        if self.queue is not None and command in self.queue:
+            self.queue.remove(command)
+            self._end_here(command, Status.CHECK_CONDITION, code)
+            return
+        if command in self.waiting():
+            self._end_here(command, Status.CHECK_CONDITION, code)
+            return
+        # The engine ends it without a word; the words are ours.
+        if self._parting is None:
+            self._parting = {}
+        self._parting[command.tag] = code
+        assert self.target is not None
+        self.node.manage(
+            self.target, TaskManagementFunction.ABORT_TASK, command.nexus, command.lun, tag=command.tag, origin=None
+        )
+
+    # --- a command ends ----------------------------------------------------------------------------------------
+
+    def complete(self, completion: Completion) -> None:                                         # hot
+        """The engine has ended a command."""
+        command = completion.command
+        itt = command.tag
+        if self.tasks.pop(itt, None) is None:
+            return                      # the session has ended
+        self._pledged -= command.data_in_length
+        if self._immediates and itt in self._immediates:
+            self._immediates.discard(itt)
+        else:
+            self.max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
+        r2ts = 0
+        if self._data_out is not None:
+            if self.connection.sink_itt == itt:
+                self.connection.abandon_sink()
+            r2ts = self._data_out.forget(itt)
+        if self.queue:
+            self.node.pump_later(self)
+        if completion.silent:
+            self._silent(command, completion, r2ts)
+            return
+        data = completion.data_in
+        length = len(data)
+        expected = command.data_in_length
+        connection = self.connection
+        if 0 < length <= connection.plain_data_in and not (completion.status or command.data_out_length):
+            if length == expected:
+                flags, residual = 0x81, 0                   # F, S
+            elif length < expected:
+                flags, residual = 0x83, expected - length   # F, U, S
+            else:
+                self._respond(command, completion, r2ts)
+                return
+            stat_sn = connection.stat_sn
+            connection.stat_sn = (stat_sn + 1) & _MASK
+            out = connection.out
+            out.append(data_in_bhs(
+                flags, 0, length, itt, stat_sn, self.exp_cmd_sn, self.max_cmd_sn, 0, 0, residual
+            ))
+            out.append(data)
+            connection.queued += 48 + length
+            if length & 3:
+                out.append(_PADDING[length & 3])
+                connection.queued += 4 - (length & 3)
+            if not connection.dirty:
+                connection.mark_dirty()
+            return
+        self._respond(command, completion, r2ts)
+
+    def _silent(self, command: Command, completion: Completion, r2ts: int) -> None:
+        """A command was aborted: nobody is told, unless it was we who had it aborted."""
+        if self._parting is None:
+            return
+        code = self._parting.pop(command.tag, None)
+        if code is not None:
+            completion.status = Status.CHECK_CONDITION
+            completion.sense_data = Sense(code).encode(descriptor=False)
+            self._respond(command, completion, r2ts)
+
+    def _end_here(self, command: Command, status: int, code: SenseCode | None) -> None:
+        """End a command that the engine has not seen."""
+        completion = Completion(status=status)
+        completion.command = command
+        if code is not None:
+            completion.sense_data = Sense(code).encode(descriptor=False)
+        self._pledged += command.data_in_length
+        self.complete(completion)
+        self.node.pump(self)
+
+    def _respond(self, command: Command, completion: Completion, r2ts: int) -> None:
+        """Data-In PDUs, then the status, in the last of them if it may ride there (11.4, 11.7)."""
+        connection = self.connection
+        status = completion.status
+        data = completion.data_in
+        expected = command.data_in_length
+        length = min(len(data), expected)
+        flags, residual = _residual(len(data), expected)
+        alone = bool(status) or bool(command.data_out_length) or not length
+        sent = self._send_data_in(command, data, length, 0 if alone else flags | Flags.STATUS, residual)
+        if not alone:
+            return
+        bidi_residual = 0
+        if command.data_out_length:
+            if expected:
+                # 11.4.1: o and u are for the read part of a bidirectional command.
+                bidi_residual, flags = residual, flags << 2
+            else:
+                flags = 0
+            more, residual = _residual(completion.data_out_wanted, command.data_out_length)
+            flags |= more
+        sense = completion.sense_data
+        segment: Buffer = b""
+        if sense:
+            sense = sense[: connection.max_send_data - 2]
+            segment = _SENSE_LENGTH.pack(len(sense)) + sense
+        connection.send_parts(
+            scsi_response_bhs(
+                Flags.FINAL | flags, status, len(segment), command.tag, connection.next_stat_sn(), self.exp_cmd_sn,
+                self.max_cmd_sn, sent + r2ts, residual, bidi_residual, 0, completion.status_qualifier,
+            ),
+            segment,
+        )
+
+    def _send_data_in(
+        self, command: Command, data: Buffer, length: int, last_flags: int, residual: int
+    ) -> int:
+        """Send `length` bytes as Data-In PDUs; the last one carries the status if `last_flags` has S. How many."""
+        connection = self.connection
+        view = memoryview(data)
+        if connection.data_digest and not isinstance(data, bytes):
+            view = memoryview(bytes(view[:length]))         # what a digest covers must not change afterwards
+        piece = connection.max_send_data
+        burst = self.max_burst_length
+        at = data_sn = 0
+        while at < length:
+            end = min(at + piece, length, at - at % burst + burst)
+            if end == length:
+                flags = Flags.FINAL | last_flags
+            else:
+                flags = Flags.FINAL if end % burst == 0 else 0
+            status = flags & Flags.STATUS
+            connection.send_parts(
+                data_in_bhs(
+                    flags, 0, end - at, command.tag, connection.next_stat_sn() if status else 0, self.exp_cmd_sn,
+                    self.max_cmd_sn, data_sn, at, residual if status else 0,
+                ),
+                view[at:end],
+            )
+            data_sn += 1
+            at = end
+        return data_sn
+
+    # --- aborts and the end ------------------------------------------------------------------------------------
+
+    def waiting(self) -> list[Command]:
+        """The commands that the engine has not seen yet."""
+        commands = list(self.queue or ())
+        if self._immediates and self._data_out is not None:
+            gathering = self._data_out.gathering
+            commands += [self.tasks[itt] for itt in self._immediates if gathering(itt)]
+        return commands
+
+    def drop(self, commands: Iterable[Command]) -> None:
+        """Forget commands that the engine has not seen, without a word."""
+        for command in commands:
+            if self.queue is not None and command in self.queue:
+                self.queue.remove(command)
+            completion = Completion()
+            completion.command = command
+            completion.silent = True
+            self._pledged += command.data_in_length
+            self.complete(completion)
+        self.node.pump(self)
+
+    def drop_waiting(self, lun: int | None, before: int) -> None:
+        """Forget the waiting commands of a LUN (None: of all) that come before a CmdSN."""
+        self.drop([command for command in self.waiting() if lun is None or command.lun == lun])
+        for cmd_sn, pdu in (self.held or {}).items():
+            mine = isinstance(pdu, ScsiCommand) and (lun is None or pdu.lun == lun)
+            if mine and 0 < (before - cmd_sn) & _MASK < _HALF:
+                self.held[cmd_sn] = None  # type: ignore[index]  # it is not None: it has an item
+
+    def abort_before_arrival(self, itt: int, ref_cmd_sn: int, cmd_sn: int) -> bool:
+        """ABORT TASK for a command that has not come, or that a gap holds back: its CmdSN counts as received (11.5.5).
+
+        False where `ref_cmd_sn` is not in the window, or not before the function's own `cmd_sn`.
+        """
+        held = self.held or {}
+        for held_sn, pdu in held.items():
+            if isinstance(pdu, ScsiCommand) and pdu.itt == itt:
+                held[held_sn] = None
+                return True
+        ahead = (ref_cmd_sn - self.exp_cmd_sn) & _MASK
+        if ahead > (self.max_cmd_sn - self.exp_cmd_sn) & _MASK or not 0 < (cmd_sn - ref_cmd_sn) & _MASK < _HALF:
+            return False
+        if ref_cmd_sn in held:
+            return False                # another command has it
+        held[ref_cmd_sn] = None
+        self.held = held
+        return True
+
+    def lost(self) -> None:
+        """The connection is gone: the nexus is lost, every command ends."""
+        self.tasks.clear()
+        self.queue = None
+        self.held = None
+        if self._data_out is not None:
+            self._data_out.close()
+            self._data_out = None
+        if self.nexus is not None and self.target is not None:
+            self.target.nexus_lost(self.nexus)
+
+    def statistics(self) -> dict[str, object]:
+        """Who it is and what it has under way."""
+        return {
+            "initiator": self.initiator_name,
+            "isid": self.isid.hex(),
+            "tsih": self.tsih,
+            "target": self.entry.name if self.entry is not None else None,
+            "commands": len(self.tasks),
+            "queued": len(self.queue or ()),
+        }
+
+
+def _residual(offered: int, expected: int) -> tuple[int, int]:
+    """Flag and count of the residual: what was to be transferred against what the initiator expected (11.4.5)."""
+    if offered > expected:
+        return Flags.OVERFLOW, offered - expected
+    if offered < expected:
+        return Flags.UNDERFLOW, expected - offered
+    return 0, 0
