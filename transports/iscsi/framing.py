@@ -128,8 +128,11 @@ class PduReader:
         opcode, flags, word, length, lun, itt, word20, word24, word28, last = _unpack_bhs(view, position)
         data_at = position + 48
         end = data_at + (length + 3 & ~3)
+        wrong = False
+        if self.header_digest or self.data_digest:
+            data_at, end, wrong = self._check_digests(view, position, length)
         # A TotalAHSLength other than 0 makes `length` huge. All that is not plain goes the long way.
-        if length > self.max_data_segment_length or end > len(view) or self.header_digest or self.data_digest:
+        if length > self.max_data_segment_length or end > len(view):
             return self._assemble()
         self._position = end
         pdu: Pdu
@@ -145,6 +148,8 @@ class PduReader:
             pdu.immediate = True
         if length:
             pdu.data = view[data_at:data_at + length]
+            if wrong:
+                pdu.data_digest_error = True
         return pdu
 
     def wants(self) -> memoryview | None:
@@ -163,6 +168,26 @@ class PduReader:
         """Do not touch the sink's buffer any more: the rest of that data segment goes into one of our own."""
         if self._pdu is not None and self._length:
             self._target = memoryview(bytearray(self._length))
+
+    def _check_digests(self, view: memoryview, position: int, length: int) -> tuple[int, int, bool]:   # hot
+        """Where data and PDU end, and whether the data digest is wrong. A wrong header digest ends nowhere."""
+        data_at = position + BHS_LENGTH
+        if self.header_digest:
+            data_at += 4
+        end = data_at + (length + 3 & ~3)
+        data_end = end
+        if length and self.data_digest:
+            end += 4
+        if end > len(view):
+            return data_at, end, False
+        if self.header_digest:
+            wanted, = _unpack_digest(view, position + BHS_LENGTH)
+            if crc32c(view[position:position + BHS_LENGTH]) != wanted:
+                return data_at, _NEVER, False
+        if end == data_end:
+            return data_at, end, False
+        wanted, = _unpack_digest(view, data_end)
+        return data_at, end, crc32c(view[data_at:data_end]) != wanted
 
     def _assemble(self) -> Pdu | None:
         """The general way: AHS, digests, PDUs that come in pieces."""
@@ -299,5 +324,7 @@ def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
 _unpack_bhs = Struct(">BBHIQIIII16s").unpack_from
 _unpack_data_out = Struct(">4xII4x").unpack
 _DIGEST = Struct("<I")                      # 13.1: bit 7 of byte 0 is x^31 reflected, so low byte first
+_unpack_digest = _DIGEST.unpack_from
+_NEVER = 1 << 62
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _NOWHERE = memoryview(b"")
