@@ -13,7 +13,7 @@ from served import serve
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(600)]
 
-SECRET = "correct horse battery"
+SECRET = "correct-horse-battery"
 
 INSTALLED = shutil.which("iscsi-test-cu") is not None
 TESTS = list_tests() if INSTALLED else []
@@ -36,7 +36,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         serve("--disk", "64M", "--chap", f"tester:{secret}") as locked,
     ):
         kinds = dict(zip(("fixed", "removable", "read-only", "4096", "file"), open_disks.urls, strict=True))
-        kinds["chap"] = locked.urls[0].replace("iscsi://", f"iscsi://tester%{SECRET.replace(' ', '%20')}@")
+        kinds["chap"] = locked.urls[0].replace("iscsi://", f"iscsi://tester%{SECRET}@")
         yield kinds
 
 
