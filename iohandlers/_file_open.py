@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["open_file"]
+__all__ = ["open_file", "sync_folder"]
 
 
 def open_file(path: str, *, size: int | None, read_only: bool, share: bool) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def _prepare(
             raise OSError(error.errno, why) from error
         length = size
     if created:
-        _sync_folder(path)
+        sync_folder(Path(path).absolute().parent)
     return length
 
 
@@ -95,10 +95,13 @@ def _lock(descriptor: int, path: str, *, read_only: bool) -> None:
         ) from None
 
 
-def _sync_folder(path: str) -> None:
-    """A file that was just created must be found after a power loss."""
-    folder = os.open(Path(path).absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_folder(folder: Path) -> None:
+    """What was just created in a folder must be found after a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:     # a file system that does not sync folders
+            raise
     finally:
-        os.close(folder)
+        os.close(descriptor)
