@@ -31,7 +31,7 @@ from crc32c import crc32c
 from scsiemu.command import Buffer
 from scsiemu.errors import LocalProtocolError, RemoteProtocolError
 from transports.iscsi.ahs import parse_ahs
-from transports.iscsi.codes import BHS_LENGTH, Opcode, RejectReason
+from transports.iscsi.codes import BHS_LENGTH, RejectReason
 from transports.iscsi.pdu import BadPdu, DataOut, Pdu, ScsiCommand, decode_bhs
 
 __all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "Sink", "encode", "gather"]
@@ -316,7 +316,7 @@ def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
         elif not isinstance(pdu, BadPdu):
             # 11.2.1.5: TotalAHSLength is 0 in every PDU that has no AHS.
             return BadPdu(
-                head[0] & ~Opcode.IMMEDIATE & 0x3F, bytes(head[:BHS_LENGTH]), RejectReason.INVALID_PDU_FIELD
+                head[0] & 0x3F, bytes(head[:BHS_LENGTH]), RejectReason.INVALID_PDU_FIELD
             )
     return pdu
 
