@@ -150,6 +150,9 @@ class CowStore:
         self._size = size           # -1 once closed
         self._base_size = size
         self._closed = False
+        self._capabilities = StoreCapabilities(
+            size=size, discard=True, extents=True, volatile=True, block_size=CLUSTER
+        )
         self._data_offset = _data_offset(size)
         self._punch = overlay.capabilities.discard
         # Pages of the map by number, as far as they were looked at. Uniform ones are shared, immutable objects.
@@ -163,11 +166,14 @@ class CowStore:
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        return StoreCapabilities(
-            size=max(self._size, 0), discard=True, extents=True, volatile=True, block_size=CLUSTER
-        )
+        return self._capabilities
 
     def submit(self, request: IoRequest[Any], ticket: Ticket, /) -> Any:
+        if isinstance(request, Read) and 0 <= request.offset <= self._size - request.length:
+            number = request.offset // (CLUSTER * _PAGE)
+            page_end = (number + 1) * CLUSTER * _PAGE
+            if self._pages.get(number) is _UNIFORM[_BASE] and request.offset + request.length <= page_end:
+                return self._base.submit(request, ticket)   # nothing near it was ever changed
         failure = refusal(request, size=self._size, read_only=False, closed=self._closed)
         if failure is not None:
             return failure
@@ -184,7 +190,10 @@ class CowStore:
         self._left_over = []
         for store in (self._base, self._overlay):
             for late, result in store.reap():
-                job = cast(_Job, late)      # the tickets that both stores get are jobs
+                job: object = late      # the ticket that both stores get, but for reads that are passed on
+                if not isinstance(job, _Job):
+                    answers.append((late, result))
+                    continue
                 answer = self._proceed(job, result)
                 if answer is not PENDING:
                     self._end(job)
@@ -211,6 +220,7 @@ class CowStore:
         self._readiness.close()
         self._overlay.close()
         self._base.close()
+        self._left_over += self._base.reap()    # of reads that were passed on
 
     # -- jobs
 

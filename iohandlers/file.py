@@ -16,6 +16,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
@@ -139,6 +140,10 @@ class FileStore:
         self._inline_reads = True
         self._alignment = 1 if self._regular else logical_block_size(descriptor)
         self._can_punch = not read_only and self._probe_punch(state)
+        self._capabilities = StoreCapabilities(
+            size=size, read_only=read_only, discard=self._can_punch, fill=True, fua=True, extents=self._regular,
+            resize=self._regular, volatile=True, block_size=max(4096, self._alignment),
+        )
         self._workers: Workers[_Late | _FlushBatch] = Workers("file-store", workers)
         self._flushing = False
         self._flush_waiting: list[Ticket] = []
@@ -148,10 +153,9 @@ class FileStore:
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        return StoreCapabilities(
-            size=max(self._size, 0), read_only=self._read_only, discard=self._can_punch, fill=True, fua=True,
-            extents=self._regular, resize=self._regular, volatile=True, block_size=max(4096, self._alignment),
-        )
+        if self._capabilities.size != self._size:
+            self._capabilities = replace(self._capabilities, size=max(self._size, 0))
+        return self._capabilities
 
     def submit(self, request: IoRequest[Any], ticket: Ticket, /) -> Any:  # hot
         cls = request.__class__

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from iohandlers._checks import check_size, refusal, refuse_unknown
@@ -64,15 +65,18 @@ class MemoryStore:
         self._read_only = read_only
         self._chunk_limit = None if limit is None else -(-limit // CHUNK)
         self._closed = False
+        self._capabilities = StoreCapabilities(
+            size=size, read_only=read_only, discard=True, fill=True, fua=True, extents=True, resize=True,
+            volatile=False, block_size=CHUNK,
+        )
         self._chunks: dict[int, bytes] = {}
         self._order: list[int] | None = []   # the chunk numbers sorted, None: to be sorted again
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        return StoreCapabilities(
-            size=max(self._size, 0), read_only=self._read_only, discard=True, fill=True, fua=True,
-            extents=True, resize=True, volatile=False, block_size=CHUNK,
-        )
+        if self._capabilities.size != self._size:
+            self._capabilities = replace(self._capabilities, size=max(self._size, 0))
+        return self._capabilities
 
     @property
     def allocated(self) -> int:

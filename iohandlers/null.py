@@ -6,6 +6,7 @@ Every verb is there and answered at once. It promises nothing of what a disk pro
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from iohandlers._checks import check_size, refusal, refuse_unknown
@@ -43,13 +44,16 @@ class NullStore:
         self._size = size
         self._read_only = read_only
         self._closed = False
+        self._capabilities = StoreCapabilities(
+            size=size, read_only=read_only, discard=True, fill=True, fua=True, extents=True, resize=True,
+            volatile=False,
+        )
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        return StoreCapabilities(
-            size=max(self._size, 0), read_only=self._read_only, discard=True, fill=True, fua=True,
-            extents=True, resize=True, volatile=False,
-        )
+        if self._capabilities.size != self._size:
+            self._capabilities = replace(self._capabilities, size=max(self._size, 0))
+        return self._capabilities
 
     def submit(self, request: IoRequest[Any], ticket: Ticket, /) -> Any:  # hot
         cls = request.__class__

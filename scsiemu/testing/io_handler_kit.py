@@ -111,9 +111,10 @@ def check_io_handler(
     if keeps_data:
         for check in (_check_round_trip, _check_copies, _check_discard, _check_fill, _check_flush):
             _with_store(factory, _SIZE, check)
-        _check_model(factory, examples)
     for check in (_check_extents, _check_resize):
         _with_store(factory, _SIZE, check)
+    if keeps_data:
+        _check_model(factory, examples)
     if far:
         _with_store(factory, _FAR, _check_far if keeps_data else _check_zeros)
     if read_only is not None:
