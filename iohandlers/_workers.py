@@ -18,10 +18,10 @@ from scsiemu.errors import IoFailed, IoFault
 
 __all__ = ["Workers"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class Workers(Generic[T]):
+class Workers(Generic[_T]):
     """Calls functions in threads; `reap` brings (ticket, result) of those that returned.
 
     Args:
@@ -33,8 +33,8 @@ class Workers(Generic[T]):
         self._name = name
         self._limit = threads
         self._threads: list[threading.Thread] = []
-        self._calls: SimpleQueue[tuple[T, Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
-        self._results: deque[tuple[T, Any]] = deque()
+        self._calls: SimpleQueue[tuple[_T, Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
+        self._results: deque[tuple[_T, Any]] = deque()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outstanding = 0
 
@@ -42,7 +42,7 @@ class Workers(Generic[T]):
         """Readable when `reap` has something; None once stopped."""
         return self._event if self._event >= 0 else None
 
-    def call(self, ticket: T, function: Callable[..., Any], *arguments: Any) -> None:
+    def call(self, ticket: _T, function: Callable[..., Any], *arguments: Any) -> None:
         """Let a thread call `function(*arguments)`; its result, or the IoFailed it raises, is kept."""
         self.outstanding += 1
         if len(self._threads) < min(self._limit, self.outstanding):
@@ -52,7 +52,7 @@ class Workers(Generic[T]):
             thread.start()
         self._calls.put((ticket, function, arguments))
 
-    def reap(self) -> list[tuple[T, Any]]:
+    def reap(self) -> list[tuple[_T, Any]]:
         """The results that came since the last call."""
         if self._event >= 0:
             try:
