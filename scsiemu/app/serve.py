@@ -1,0 +1,99 @@
+"""Serve units over iSCSI until SIGTERM or SIGINT. Then sessions are asked to log out, caches are flushed.
+
+    scsiemu serve --disk 10G                      a disk in memory
+    scsiemu serve --disk img.raw,size=1T          in a file, made if need be
+    scsiemu serve --disk 1G,ro --disk 1G,block=4096 --target iqn.2026-11.example:other --disk 64M
+
+With --json the first line on stdout is one JSON object, {"portals": [...], "units": [{"lun": 0, "type": "vd", "url": ...}, ...]}, and
+nothing else goes there. Everything for people goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import signal
+import sys
+
+from scsiemu.app.arguments import add_target_arguments
+from scsiemu.app.configuration import ServeConfiguration, configure
+from scsiemu.app.failure import ExitCode
+from scsiemu.app.parent import ParentWatch
+from scsiemu.app.serving import ServedUnit, Serving, shown_listener
+from scsiemu.app.terminal import LineLimiter
+
+__all__ = ["add_arguments", "command"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `serve`."""
+    add_target_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="tell portals and units as JSON, in one line")
+    parser.add_argument("--exit-with-parent", action="store_true", help="end when the process that started this ends")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Serve; the exit code."""
+    parent = ParentWatch() if arguments.exit_with_parent else None
+    configuration = configure(arguments)
+    asyncio.run(_serve(configuration, as_json=arguments.json, parent=parent))
+    return ExitCode.OK
+
+
+async def _serve(configuration: ServeConfiguration, *, as_json: bool, parent: ParentWatch | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        parent.watch(loop, stop.set)
+    log = LineLimiter()
+    async with Serving(configuration, log=log) as serving:
+        # Written before the collector is told to leave alone what lives as long as the process.
+        text = _as_json(serving) if as_json else _as_text(serving, configuration)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        await stop.wait()
+        # A second Ctrl-C does not wait for anybody.
+        loop.remove_signal_handler(signal.SIGINT)
+    log.flush()
+
+
+def _as_json(serving: Serving) -> str:
+    return json.dumps({
+        "portals": [str(listener) for listener in serving.listeners],
+        "units": [
+            {"lun": unit.lun, "type": unit.type, "url": unit.url, "target": unit.target} for unit in serving.units
+        ],
+    })
+
+
+def _as_text(serving: Serving, configuration: ServeConfiguration) -> str:
+    lines = [f"listening on {', '.join(str(listener) for listener in serving.listeners)}", ""]
+    lines += [f"  {unit.url}  ({unit.type})" for unit in serving.units]
+    portal = shown_listener(serving.listeners[0])
+    first = serving.units[0]
+    lines += ["", "to paste:", ""]
+    lines += [f"  {line}" for line in _to_paste(str(portal), first)]
+    if any(target.authentication for target in configuration.targets):
+        lines += [
+            "",
+            "CHAP is required: libiscsi and QEMU take iscsi://USER%SECRET@HOST..., or LIBISCSI_CHAP_USERNAME and",
+            "LIBISCSI_CHAP_PASSWORD in the environment; open-iscsi takes node.session.auth.* settings.",
+        ]
+    return "\n".join([*lines, "", "Ctrl-C ends it."])
+
+
+def _to_paste(portal: str, unit: ServedUnit) -> list[str]:
+    return [
+        f"iscsi-ls iscsi://{portal}/",
+        f"iscsi-inq {unit.url}",
+        f"qemu-img info {unit.url}",
+        f"iscsiadm -m discovery -t sendtargets -p {portal}",
+        f"iscsiadm -m node -T {unit.target} -p {portal} --login",
+    ]

@@ -1,0 +1,187 @@
+"""Targets at work: stores opened, units made, a transport serving them; and their orderly end.
+
+    async with Serving(configuration, log=say) as serving:
+        serving.units, serving.listeners
+
+Everything is found by entry point: stores, device types, the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, cast
+
+from scsiemu._value import value
+from scsiemu.app.arguments import service_declaration
+from scsiemu.app.configuration import ServeConfiguration, TargetConfiguration
+from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.units import open_state, open_stores
+from scsiemu.errors import IoFailed
+from scsiemu.events import Event, InternalFailure, StoreFailed
+from scsiemu.io_requests import PENDING, Flush, Store, Ticket
+from scsiemu.lun import to_text
+from scsiemu.services import Listener, Offer, Service, ServiceDeclaration, ServiceRequest
+from scsiemu.target import Target
+from scsiemu.unit_options import UnitPlan
+
+__all__ = ["ServedUnit", "Serving", "shown_listener"]
+
+_FLUSH_SECONDS: Final = 30.0
+
+
+@value
+class ServedUnit:
+    """A unit as initiators find it."""
+
+    target: str
+    lun: int
+    type: str
+    url: str
+
+
+class Serving:
+    """An asynchronous context: on entry everything is opened and listens, on exit all is closed in order.
+
+    Args:
+        configuration: what to serve.
+        log: takes lines for the operator.
+
+    Attributes:
+        listeners: where it listens, with real ports.
+        units: in the order of targets and LUNs.
+    """
+
+    def __init__(self, configuration: ServeConfiguration, *, log: Callable[[str], None]) -> None:
+        self._configuration = configuration
+        self._log = log
+        self._stores: list[tuple[Target, Store]] = []
+        self._state: Store | None = None
+        self._service: Service | None = None
+        self.listeners: tuple[Listener, ...] = ()
+        self.units: list[ServedUnit] = []
+
+    async def __aenter__(self) -> Serving:
+        try:
+            await self._open()
+        except BaseException:
+            self._close_stores()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._service is not None:
+                await self._service.close()
+        finally:
+            await asyncio.to_thread(self._close_stores)
+
+    async def _open(self) -> None:
+        configuration = self._configuration
+        declared = service_declaration(configuration.transport)
+        if configuration.state:
+            self._state = open_state(configuration.state)
+        offers = tuple(self._offer(target, declared) for target in configuration.targets)
+        stores = [store for _, store in self._stores]
+        if self._state is not None:
+            stores.append(self._state)
+        request = ServiceRequest(
+            configuration.listeners, offers, tuple(stores), configuration.limits, self._log, self._event
+        )
+        try:
+            self._service = await declared.open(request)
+        except (OSError, ValueError) as error:
+            raise Failure(_why(error, configuration)) from None
+        self.listeners = self._service.listeners
+        shown = shown_listener(self.listeners[0])
+        for offer, target in zip(offers, configuration.targets, strict=True):
+            for lun, plan in enumerate(target.units):
+                name = offer.target.name
+                self.units.append(ServedUnit(name, lun, plan.type, declared.url(shown, name, lun)))
+
+    def _offer(self, configuration: TargetConfiguration, declared: ServiceDeclaration) -> Offer:
+        try:
+            name = declared.check_name(configuration.name)
+        except ValueError as error:
+            raise Failure(str(error), ExitCode.USAGE) from None
+        target = Target(name, now=monotonic())
+        for lun, plan in enumerate(configuration.units):
+            self._add_unit(target, lun, plan)
+        return Offer(target, configuration.access, configuration.authentication)
+
+    def _add_unit(self, target: Target, lun: int, plan: UnitPlan) -> None:
+        store = None
+        if plan.store is not None:
+            store = open_stores(plan.store)
+            self._stores.append((target, store))
+        try:
+            server = plan.make(store.capabilities if store is not None else None)
+        except ValueError as error:
+            raise Failure(f"LUN {lun} of {target.name}: {error}") from None
+        target.add_unit(
+            lun,
+            server,
+            performer=store.submit if store is not None else None,
+            state_performer=self._state.submit if self._state is not None else None,
+            capabilities=(lambda: store.capabilities) if store is not None else None,
+        )
+
+    def _event(self, target: Target, event: Event) -> None:
+        if isinstance(event, StoreFailed):
+            self._log(f"{target.name} LUN {to_text(event.unit.lun)}: {event.message}")
+        elif isinstance(event, InternalFailure):
+            cdb = bytes(event.command.cdb).hex()
+            self._log(
+                f"{target.name} LUN {to_text(event.unit.lun)}: a bug of ours, please report it: CDB {cdb} raised "
+                f"{type(event.error).__name__}: {event.error}"
+            )
+
+    def _close_stores(self) -> None:
+        """Flush and close every store; the state store last."""
+        stores, self._stores = self._stores, []
+        for target, store in stores:
+            try:
+                _flush(store)
+            except IoFailed as failure:
+                self._log(f"{target.name}: data may be lost, the last flush failed: {failure}")
+            store.close()
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+
+def shown_listener(listener: Listener) -> Listener:
+    """A listener as somebody on this machine can reach it: a wildcard address becomes the loopback one."""
+    return Listener({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host), listener.port)
+
+
+def _why(error: OSError | ValueError, configuration: ServeConfiguration) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    where = ", ".join(str(listener) for listener in configuration.listeners)
+    if isinstance(error, OSError):
+        return f"cannot listen on {where}: {text}; choose another --listen, port 0 is always free"
+    return text
+
+
+def _flush(store: Store) -> None:
+    """Bring what was written to stable storage, and wait for it. Raises IoFailed."""
+    capabilities = store.capabilities
+    if capabilities.read_only or not capabilities.volatile:
+        return
+    ticket = cast(Ticket, object())             # opaque to stores
+    answer: Any = store.submit(Flush(), ticket)
+    until = monotonic() + _FLUSH_SECONDS
+    while answer is PENDING and monotonic() < until:
+        descriptor = store.fileno()
+        if descriptor is not None:
+            select.select([descriptor], [], [], max(0.0, until - monotonic()))
+        answer = next((result for late, result in store.reap() if late is ticket), PENDING)
+    if isinstance(answer, IoFailed):
+        raise answer
+    if answer is PENDING:
+        raise IoFailed("gone", f"no answer within {_FLUSH_SECONDS:g} seconds")

@@ -1,0 +1,153 @@
+"""What the program asks of a transport that serves targets over a network, as values that belong to no transport.
+
+    iscsi = "transports.iscsi.service:ISCSI"        # entry point of group scsiemu.services: a ServiceDeclaration
+
+A transport's declaration names its limits (each becomes an option of the command line) and opens it. So the program knows
+neither the classes of a transport nor which transports there are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from scsiemu._value import value
+from scsiemu.events import Event
+from scsiemu.io_requests import Store
+from scsiemu.target import Target
+
+__all__ = [
+    "AccessRule",
+    "Authentication",
+    "Limit",
+    "Listener",
+    "Offer",
+    "Service",
+    "ServiceDeclaration",
+    "ServiceRequest",
+]
+
+
+@value
+class AccessRule:
+    """Initiators that may use a target, and how.
+
+    Args:
+        name: of the initiator, perhaps with `*` at the end.
+        networks: addresses that they may come from, in CIDR form; none: any.
+        luns: LUN masking: the LUN that they see to the LUN of the unit; None: all units as they are.
+        read_only: they may not change media.
+    """
+
+    name: str = "*"
+    networks: tuple[str, ...] = ()
+    luns: Mapping[int, int] | None = None
+    read_only: bool = False
+
+
+@value
+class Authentication:
+    """What initiators must prove.
+
+    Args:
+        users: their names and secrets.
+        own: our own name and secret, for initiators that want to know who we are.
+        allow_weak: short secrets are allowed.
+    """
+
+    users: Mapping[str, bytes] = dataclasses.field(repr=False)
+    own: tuple[str, bytes] | None = dataclasses.field(default=None, repr=False)
+    allow_weak: bool = False
+
+
+@value
+class Offer:
+    """A target that is to be served.
+
+    Args:
+        target: with its units; its name is what initiators call it.
+        access: the first rule that admits an initiator counts; none: nobody.
+        authentication: None for none.
+    """
+
+    target: Target
+    access: tuple[AccessRule, ...] = (AccessRule(),)
+    authentication: Authentication | None = None
+
+
+@value
+class Listener:
+    """An address to listen on, or that is listened on. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@value
+class Limit:
+    """A limit of a transport, which becomes the option `--name`.
+
+    Args:
+        name: with dashes between words.
+        help: one line.
+        default: a whole number for counts and sizes, a fraction for seconds.
+        size: it is a number of bytes.
+    """
+
+    name: str
+    help: str
+    default: float
+    size: bool = False
+
+
+@value
+class ServiceRequest:
+    """What to serve.
+
+    Args:
+        listeners: where.
+        offers: what.
+        stores: whose late answers the transport fetches, for the targets of their tickets' units.
+        limits: by the names of the declaration; those not given have their defaults.
+        report: takes lines for the operator; what came from peers is not escaped in them.
+        event: takes what happened in a target.
+    """
+
+    listeners: tuple[Listener, ...]
+    offers: tuple[Offer, ...]
+    stores: tuple[Store, ...]
+    limits: Mapping[str, float]
+    report: Callable[[str], None]
+    event: Callable[[Target, Event], None]
+
+
+class Service(Protocol):
+    """A transport at work."""
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Where it listens, with real ports."""
+
+    async def close(self) -> None:
+        """Ask everybody to leave, wait for that within bounds, end what is left, listen no more."""
+
+
+@value
+class ServiceDeclaration:
+    """A transport that serves targets.
+
+    Args:
+        limits: its limits.
+        url: of a unit: listener, target name, LUN.
+        open: begins to serve. Raises OSError and ValueError, one sentence each.
+        check_name: the normal form of a target name. Raises ValueError.
+    """
+
+    limits: tuple[Limit, ...]
+    url: Callable[[Listener, str, int], str]
+    open: Callable[[ServiceRequest], Awaitable[Service]]
+    check_name: Callable[[str], str]
