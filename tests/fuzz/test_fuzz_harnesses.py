@@ -1,0 +1,120 @@
+"""The fuzz harnesses, driven by hypothesis: seeds pass, random input passes, and a planted bug is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
+
+from fuzz.run import HARNESSES, harness, seeds
+
+BUDGET = settings(
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None
+)
+
+
+def seed_files() -> list[Path]:
+    """Every seed."""
+    return sorted(path for name in HARNESSES for path in seeds(name).iterdir())
+
+
+def mutations(name: str) -> st.SearchStrategy[bytes]:
+    """Seeds with some bytes changed, cut out or doubled; and plain noise."""
+    known = [path.read_bytes() for path in sorted(seeds(name).iterdir())]
+
+    @st.composite
+    def mutated(draw: st.DrawFn) -> bytes:
+        data = bytearray(draw(st.sampled_from(known)))
+        for _ in range(draw(st.integers(0, 6))):
+            at = draw(st.integers(0, len(data) - 1))
+            data[at : at + draw(st.integers(0, 4))] = draw(st.binary(min_size=0, max_size=4))
+            if not data:
+                return b""
+        return bytes(data)
+
+    return mutated() | st.binary(max_size=300)
+
+
+def drive(name: str, check: Callable[[bytes], None]) -> None:
+    """Run a harness over mutated seeds."""
+
+    @BUDGET
+    @given(mutations(name))
+    def run(data: bytes) -> None:
+        check(data)
+
+    run()
+
+
+@pytest.mark.parametrize("path", seed_files(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_seed_passes(path: Path) -> None:
+    """Every seed keeps its harness's invariant: also each crash that was ever found and kept."""
+    harness(path.parent.name)(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", HARNESSES)
+def test_harness_holds(name: str) -> None:
+    """The invariant in the harness's docstring holds for input that hypothesis makes."""
+    drive(name, harness(name))
+
+
+def plant_framing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that keeps the view it was fed across calls instead of a copy."""
+    from transports.iscsi.framing import PduReader
+
+    collect = PduReader.next_pdu
+
+    def broken(self: Any) -> Any:
+        pdu = collect(self)
+        if pdu is not None and len(pdu.data) == 3:
+            pdu.data = pdu.data[: 3 - len(self._head) % 2]
+        return pdu
+
+    monkeypatch.setattr(PduReader, "next_pdu", broken)
+
+
+def plant_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text decoder that trips over an empty value of a long key."""
+    from transports.iscsi import text
+
+    decode = text.decode_text
+
+    def broken(data: Any, **options: Any) -> Any:
+        pairs = decode(data, **options)
+        if any(key.startswith("X-") for key, _ in pairs):
+            raise IndexError("planted")
+        return pairs
+
+    monkeypatch.setattr(text, "decode_text", broken)
+
+
+def plant_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that divides by a length from the CDB."""
+    from devtypes.vd import VirtualDisk
+
+    original = VirtualDisk.read_capacity_10
+
+    def broken(self: Any, command: Any, cdb: Any) -> Any:
+        1 // (cdb.control & 0x80 == 0)
+        return original(self, command, cdb)
+
+    monkeypatch.setattr(VirtualDisk, "read_capacity_10", broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "plant"), [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands)]
+)
+def test_harness_finds_planted_bug(
+    name: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A harness that cannot fail proves nothing: with a bug planted it does."""
+    plant(monkeypatch)
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # hypothesis groups several distinct failures
+        drive(name, harness(name))
+
+    assert not isinstance(caught.value, (HypothesisException, KeyboardInterrupt))
