@@ -100,8 +100,8 @@ class InformationalExceptions(ModeOperations):
 
     @log_page(0x2F, "Informational exceptions", standard="SPC-5 7.3.13")
     def log_informational_exceptions(self) -> Iterable[LogParameter]:
-        """The exception, and the temperature."""
+        """The exception, and the temperature; its vendor specific threshold is not known."""
         code = self.exception or SenseCode(0, 0, 0)
         degrees = self.temperature
         reading = _UNKNOWN_TEMPERATURE if degrees is None else max(0, min(degrees, 0xFE))
-        return [LogParameter(0x0000, bytes((code.asc, code.ascq, reading, 0)))]
+        return [LogParameter(0x0000, bytes((code.asc, code.ascq, reading, _UNKNOWN_TEMPERATURE)))]

@@ -189,6 +189,12 @@ class CommonLogPages(LogOperations):
         self.has_start_stop = False
         self._general_usage: dict[int, bytes] = {}
         self._accounting_date = b" " * 6
+        self._statistics_since = 0.0
+
+    def attached(self) -> None:
+        """Statistics begin."""
+        super().attached()
+        self._statistics_since = self.unit.now
 
     @log_page(0x06, "Non-medium error", reset="reset_non_medium_errors", select="set_non_medium_errors",
               standard="SPC-5 7.3.14")
@@ -241,8 +247,9 @@ class CommonLogPages(LogOperations):
 
     @log_page(0x19, "General statistics and performance", reset="reset_statistics", standard="SPC-5 7.3.11")
     def log_general_statistics(self) -> Iterable[LogParameter]:
-        """Commands, blocks and times. Weighted values and idle time are not kept."""
+        """Commands, blocks and times. Weighted values are not kept."""
         counters = self.counters
+        idle = self.unit.now - self._statistics_since - counters.read_seconds - counters.write_seconds
         numbers = (
             counters.read_commands, counters.write_commands, counters.blocks_written, counters.blocks_read,
             int(counters.read_seconds * 1000), int(counters.write_seconds * 1000), 0, 0,
@@ -250,9 +257,11 @@ class CommonLogPages(LogOperations):
         body = b"".join((number & (1 << 64) - 1).to_bytes(8, "big") for number in numbers)
         return [
             LogParameter(0x0001, body, LogFormat.UNBOUNDED_COUNTER),
+            LogParameter(0x0002, max(0, int(idle * 1000)).to_bytes(8, "big"), LogFormat.UNBOUNDED_COUNTER),
             LogParameter(0x0003, _MILLISECONDS),
         ]
 
     def reset_statistics(self) -> None:
         """LOG SELECT resets page 19h."""
         self.counters.reset_statistics()
+        self._statistics_since = self.unit.now

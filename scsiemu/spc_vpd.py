@@ -31,7 +31,7 @@ EXTENDED_INQUIRY: Final = PageLayout(
     "maximum_supported_sense_data_length:8=252 "
     "ibs ias sac _:3 nrd1 nrd0 "
     "maximum_inquiry_change_logs:16 maximum_mode_page_change_logs:16 "
-    "dm_md:32 dm_md_valid:8 _:304"
+    "dm_md:32 dm_md_valid:8 _:320"
 )
 
 
