@@ -27,6 +27,7 @@ from scsiemu.events import Event, InventoryChanged
 from scsiemu.nexus import InitiatorPort, Nexus, Protocol, TargetPort
 from scsiemu.sam import TaskManagementFunction
 from scsiemu.target import Target
+from scsiemu.transport_id import iscsi_transport_id
 from transports.iscsi import task_management
 from transports.iscsi.chap import ChapRequirement, OutstandingChallenges, RandomBytes
 from transports.iscsi.connection import TargetConnection
@@ -37,13 +38,12 @@ from transports.iscsi.names import normalise_name
 if TYPE_CHECKING:
     from transports.iscsi.session import Session
 
-__all__ = ["EVERYONE", "InitiatorAccess", "IscsiTarget", "NodeLimits", "Portal", "TargetNode", "transport_id"]
+__all__ = ["EVERYONE", "InitiatorAccess", "IscsiTarget", "NodeLimits", "Portal", "TargetNode"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _EVENT_LIMIT: Final = 4096
-_MIN_TRANSPORT_ID: Final = 24           # SPC-5 7.6.4.6: ADDITIONAL LENGTH is at least 20
 
 
 @value
@@ -317,7 +317,7 @@ class TargetNode:
     ) -> Nexus:
         """The I_T nexus of a new session."""
         name = f"{initiator_name},i,0x{isid.hex()}"
-        port = InitiatorPort(name, transport_id(name), initiator_name)
+        port = InitiatorPort(name, iscsi_transport_id(initiator_name, isid), initiator_name)
         return entry.target.nexus_established(
             port, entry.ports[group], luns=access.luns, read_only=access.read_only
         )
@@ -456,11 +456,3 @@ class TargetNode:
             "sessions": [session.statistics() for session in self.sessions.values()],
             "targets": {name: entry.target.statistics() for name, entry in self.targets.items()},
         }
-
-
-def transport_id(port_name: str) -> bytes:
-    """The TransportID of an iSCSI initiator port: format 01b, name with ISID (SPC-5 7.6.4.6)."""
-    text = port_name.encode() + b"\0"
-    text += bytes(-len(text) % 4)
-    text = text.ljust(_MIN_TRANSPORT_ID - 4, b"\0")
-    return bytes((0x40 | Protocol.ISCSI, 0)) + len(text).to_bytes(2, "big") + text

@@ -45,14 +45,18 @@ class TextBuffer:
         max_length: of the text of all PDUs together, in bytes.
         max_pdus: how many PDUs one text may come in.
         max_keys: how many pairs all texts together may have.
+        repeated: a key may come more than once, as in the answer to SendTargets.
     """
 
-    __slots__ = ("_keys", "_length", "_max_keys", "_max_length", "_max_pdus", "_parts")
+    __slots__ = ("_keys", "_length", "_max_keys", "_max_length", "_max_pdus", "_parts", "_repeated")
 
-    def __init__(self, *, max_length: int = 8192, max_pdus: int = 16, max_keys: int = 64) -> None:
+    def __init__(
+        self, *, max_length: int = 8192, max_pdus: int = 16, max_keys: int = 64, repeated: bool = False
+    ) -> None:
         self._max_length = max_length
         self._max_pdus = max_pdus
         self._max_keys = max_keys
+        self._repeated = repeated
         self._parts: list[bytes] = []
         self._length = 0
         self._keys = 0
@@ -78,7 +82,7 @@ class TextBuffer:
         return pairs
 
 
-def decode_text(data: Buffer, *, max_keys: int = 64) -> list[tuple[str, str]]:
+def decode_text(data: Buffer, *, max_keys: int = 64, repeated: bool = False) -> list[tuple[str, str]]:
     """The pairs in a complete text, in order.
 
     Raises:
@@ -111,7 +115,7 @@ def decode_text(data: Buffer, *, max_keys: int = 64) -> list[tuple[str, str]]:
         if len(pairs) == max_keys:
             raise TextError("too many keys")
         key = name.decode("ascii")
-        if key in seen:
+        if key in seen and not repeated:
             raise TextError(f"{key} twice")
         seen.add(key)
         pairs.append((key, decoded))
