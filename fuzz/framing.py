@@ -34,7 +34,7 @@ def _read(choice: int, pieces: list[bytes]) -> list[str]:
         try:
             while (pdu := reader.next_pdu()) is not None:
                 assert len(pdu.data) <= _MAX_DATA, "a longer data segment than was allowed"
-                seen.append(f"{pdu.__class__.__name__} {pdu.immediate} {pdu.itt:08x} {bytes(pdu.data).hex()}")
+                seen.append(f"{pdu.__class__.__name__} {pdu.bhs().hex()} {bytes(pdu.data).hex()}")
         except FramingError as error:
             seen.append(f"end: {type(error).__name__}")
             return seen

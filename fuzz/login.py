@@ -46,6 +46,6 @@ def fuzz_login(data: bytes) -> None:
 def _login_pdu(flags: int, number: int, text: bytes) -> bytes:
     """A login request with these flags and this text."""
     header = struct.pack(
-        ">BBBBI6sHIHHIIQQ", 0x43, flags, 0, 0, len(text), b"\x80fuzz\x00", 0, 1, 0, 0, number, 0, 0, 0
+        ">BBBBI6sHIHHIIQQ", 0x43, flags, 0, 0, len(text), b"\x80fuzz\x00", 0, 1, 0, 0, 1, number, 0, 0
     )
     return header + text + bytes(-len(text) % 4)

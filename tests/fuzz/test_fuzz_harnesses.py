@@ -64,22 +64,19 @@ def test_harness_holds(name: str) -> None:
 
 
 def plant_framing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that keeps the view it was fed across calls instead of a copy."""
+    """A reader that loses the last byte of a piece of 13."""
     from transports.iscsi.framing import PduReader
 
-    collect = PduReader.next_pdu
+    feed = PduReader.feed
 
-    def broken(self: Any) -> Any:
-        pdu = collect(self)
-        if pdu is not None and len(pdu.data) == 3:
-            pdu.data = pdu.data[: 3 - len(self._head) % 2]
-        return pdu
+    def broken(self: Any, data: Any) -> None:
+        feed(self, data[:-1] if len(data) == 13 else data)
 
-    monkeypatch.setattr(PduReader, "next_pdu", broken)
+    monkeypatch.setattr(PduReader, "feed", broken)
 
 
 def plant_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text decoder that trips over an empty value of a long key."""
+    """A text decoder that trips over a vendor's key."""
     from transports.iscsi import text
 
     decode = text.decode_text
