@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import scsiemu
 
-__all__ = ["DEVTYPES", "IOHANDLERS", "TRANSPORTS", "PluginError", "load", "names"]
+__all__ = ["DEVTYPES", "IOHANDLERS", "SERVICES", "TRANSPORTS", "UNITS", "PluginError", "load", "names"]
 
 DEVTYPES: Final = "scsiemu.devtypes"
 IOHANDLERS: Final = "scsiemu.iohandlers"
 TRANSPORTS: Final = "scsiemu.transports"
+UNITS: Final = "scsiemu.units"              # how device types declare themselves to a command line: `unit_options`
+SERVICES: Final = "scsiemu.services"        # how transports do: `services`
 
 # Our distribution and the top-level packages that it installs: names so plain that others may use them, too.
 _DISTRIBUTION: Final = "scsiemu"

@@ -2,8 +2,8 @@
 
     iscsi = "transports.iscsi.service:ISCSI"        # entry point of group scsiemu.services: a ServiceDeclaration
 
-A transport's declaration names its limits (each becomes an option of the command line) and opens it. So the program knows
-neither the classes of a transport nor which transports there are.
+A transport's declaration names its limits (each becomes an option of the command line) and opens it. So the program
+knows neither the classes of a transport nor which transports there are.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     disk = "devtypes.vd.options:DISK"       # entry point of group scsiemu.units: `--disk` and its UnitDeclaration
 
-A value is a subject (for most types a size or a path), then options by comma; `,,` is a comma in one of them. The declaration
-names the options and turns them into plans, one for each logical unit: what device server to make, on what store. Nothing
-here opens a store: `app` does, so that device types stay free of files.
+A value is a subject (for most types a size or a path), then options by comma; `,,` is a comma in one of them. The
+declaration names the options and turns them into plans, one for each logical unit: what device server to make, on what
+store. Nothing here opens a store: `app` does, so that device types stay free of files.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def parse_size(text: str) -> int:
     """Bytes of `512`, `64K`, `64M`, `10G`, `1T` (powers of 1024; `MiB` and `MB` mean the same). Raises ValueError."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a size; write a number of bytes, or one with K, M, G, T, P or E, such as 64M")
+        raise ValueError(f"{text!r} is not a size; write bytes, or a number with K, M, G, T, P or E, such as 64M")
     return int(match[1]) << _SHIFTS[match[2].upper()]
 
 
@@ -254,7 +254,8 @@ def byte_store(argument: UnitArgument, *, stored: Callable[[int], int] = int) ->
             options["share"] = True
         spec = StoreSpec("file", options)
         if overlay is not None:
-            spec = StoreSpec("cow", {"path": overlay, "read_only": read_only}, spec)
+            _forbid(argument, ("ro",), "leaves nothing to do for cow")
+            spec = StoreSpec("cow", {"path": overlay}, spec)
     rules = argument.get("faulty")
     if rules is not None:
         spec = StoreSpec("faulty", {"rules": rules}, spec)

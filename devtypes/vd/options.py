@@ -96,4 +96,9 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     return (UnitPlan("vd", byte_store(argument, stored=stored), make),)
 
 
-DISK: Final = UnitDeclaration("SIZE|PATH", "a virtual disk, in memory (SIZE) or in a file or block device (PATH)", _OPTIONS + BYTE_STORE_OPTIONS + IDENTITY_OPTIONS, _plan)
+DISK: Final = UnitDeclaration(
+    "SIZE|PATH",
+    "a virtual disk, in memory (SIZE) or in a file or block device (PATH)",
+    _OPTIONS + BYTE_STORE_OPTIONS + IDENTITY_OPTIONS,
+    _plan,
+)

@@ -55,7 +55,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 def service_declaration(name: str = "iscsi") -> ServiceDeclaration:
     """What a transport that serves declares of itself. Raises Failure."""
     try:
-        declared = registry.load("scsiemu.services", name)
+        declared = registry.load(registry.SERVICES, name)
     except registry.PluginError as error:
         raise Failure(str(error)) from None
     assert isinstance(declared, ServiceDeclaration)

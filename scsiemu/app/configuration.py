@@ -129,7 +129,7 @@ def _finish(group: _Group, arguments: argparse.Namespace) -> TargetConfiguration
     if group.users:
         own = (group.own.user, group.own.secret) if group.own is not None else None
         if own is not None and own[1] in group.users.values():
-            raise Failure("--mutual-chap: its secret is also that of a --chap user; each needs its own (RFC 7143 9.2.1)")
+            raise Failure("--mutual-chap: its secret is also that of a --chap user; it needs its own (RFC 7143 9.2.1)")
         authentication = Authentication(group.users, own, arguments.allow_weak_secrets)
     elif group.own is not None:
         raise Failure(f"--mutual-chap needs a --chap for the target {group.name}", ExitCode.USAGE)

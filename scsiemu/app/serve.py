@@ -4,8 +4,11 @@
     scsiemu serve --disk img.raw,size=1T          in a file, made if need be
     scsiemu serve --disk 1G,ro --disk 1G,block=4096 --target iqn.2026-11.example:other --disk 64M
 
-With --json the first line on stdout is one JSON object, {"portals": [...], "units": [{"lun": 0, "type": "vd", "url": ...}, ...]}, and
-nothing else goes there. Everything for people goes to stderr.
+With --json the first line on stdout is one JSON object, and nothing else goes there:
+
+    {"portals": ["HOST:PORT"], "units": [{"lun": 0, "type": "vd", "url": "iscsi://HOST:PORT/NAME/0"}]}
+
+Everything else goes to stderr.
 """
 
 from __future__ import annotations

@@ -1,32 +1,30 @@
 """Units from the command line: which options there are, what a value means, and the stores that it needs.
 
-The options come from the entry points of group `scsiemu.units`: `disk` there makes `--disk`. A declaration is loaded when its
-option is used (or its help asked for), so a device type that nobody names costs nothing.
+The options come from the entry points of group `scsiemu.units`: `disk` there makes `--disk`. A declaration is loaded when
+its option is used (or its help asked for), so a device type that nobody names costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from scsiemu import registry
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.io_requests import Store
 from scsiemu.unit_options import StoreSpec, UnitDeclaration, UnitPlan, parse_unit
 
-__all__ = ["UNITS", "declaration", "open_state", "open_stores", "option_names", "plan_units"]
-
-UNITS: Final = "scsiemu.units"
+__all__ = ["declaration", "open_state", "open_stores", "option_names", "plan_units"]
 
 
 def option_names() -> tuple[str, ...]:
     """The options that add units, without dashes. Loads nothing."""
-    return registry.names(UNITS)
+    return registry.names(registry.UNITS)
 
 
 def declaration(name: str) -> UnitDeclaration:
     """What the device type declares of its option. Raises Failure."""
     try:
-        return cast(UnitDeclaration, registry.load(UNITS, name))    # what the entry point group promises
+        return cast(UnitDeclaration, registry.load(registry.UNITS, name))    # what the entry point group promises
     except registry.PluginError as error:
         raise Failure(f"--{name}: {error}") from None
 

@@ -180,7 +180,7 @@ def _plans(words: tuple[str, ...]) -> Iterator[UnitPlan]:
     if len(words) % 2:
         raise ValueError(f"units are pairs of option and value, not {words}")
     for option, text in zip(words[::2], words[1::2], strict=True):
-        declared = cast(UnitDeclaration, registry.load("scsiemu.units", option.removeprefix("--")))
+        declared = cast(UnitDeclaration, registry.load(registry.UNITS, option.removeprefix("--")))
         yield from declared.plan(parse_unit(text, declared))
 
 
