@@ -137,9 +137,10 @@ class Sense:
         if self.fru:
             parts.append(struct.pack(">BBxB", 0x03, 0x02, self.fru))
         if self.filemark or self.eom or self.ili:
-            # ILI comes in the stream commands descriptor (SSC-5 4.2.22), but with ILLEGAL REQUEST it is that of
+            # ILI comes in the stream commands descriptor (SSC-5), but alone with ILLEGAL REQUEST it is that of
             # READ LONG and WRITE LONG and comes in the block commands descriptor (SBC-4 4.18).
-            kind = 0x05 if self.code.key == SenseKey.ILLEGAL_REQUEST else 0x04
+            block = self.code.key == SenseKey.ILLEGAL_REQUEST and not (self.filemark or self.eom)
+            kind = 0x05 if block else 0x04
             parts.append(bytes((kind, 0x02, 0, self.filemark << 7 | self.eom << 6 | self.ili << 5)))
         parts.extend(self.descriptors)
         body = b"".join(parts)

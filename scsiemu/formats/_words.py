@@ -6,6 +6,7 @@ show them. Lists and lengths are plain construct around records.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from construct import (
@@ -17,14 +18,15 @@ from construct import (
     ConstructError,
     Container,
     ExprAdapter,
+    FixedSized,
     Flag,
     ListContainer,
     Padding,
 )
 
 __all__ = [
-    "bits", "flag", "parse_or_none", "plain", "raw", "record", "record_fields", "reserved", "text", "u8", "u16",
-    "u24", "u32", "u64",
+    "bits", "flag", "parse_or_none", "plain", "raw", "record", "record_fields", "reserved", "sized", "text", "u8",
+    "u16", "u24", "u32", "u64",
 ]
 
 
@@ -49,6 +51,22 @@ def reserved(width: int) -> Construct:
 def raw(length: int) -> Construct:
     """So many bytes as they are."""
     return Bytewise(Bytes(length))
+
+
+def sized(length: Callable[[Any], int], content: Construct) -> Construct:
+    """`content` in so many bytes, or in what there is of them: parameter data is cut at the allocation length."""
+
+    def available(context: Any) -> int:
+        wanted = max(length(context), 0)
+        if not context._parsing:
+            return wanted
+        stream = context._io
+        here = stream.tell()
+        end = stream.seek(0, 2)
+        stream.seek(here)
+        return min(wanted, int(end) - int(here))
+
+    return FixedSized(available, content)
 
 
 def text(length: int) -> Construct:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from construct import FixedSized, GreedyRange, Struct, this
+from construct import GreedyRange, Struct, this
 
-from scsiemu.formats._words import bits, flag, record, reserved, u8, u16, u32, u64
+from scsiemu.formats._words import bits, flag, record, reserved, sized, u8, u16, u32, u64
 
-__all__ = ["LBA_STATUS", "PROVISIONING_STATUS_NAMES", "READ_CAPACITY_10", "READ_CAPACITY_16", "UNMAP_LIST"]
+__all__ = [
+    "LBA_STATUS", "LBA_STATUS_HEADER", "PROVISIONING_STATUS_NAMES", "READ_CAPACITY_10", "READ_CAPACITY_16",
+    "UNMAP_HEADER", "UNMAP_LIST",
+]
 
 READ_CAPACITY_10 = record("returned_logical_block_address" / u32, "logical_block_length" / u32)
 
@@ -21,9 +24,11 @@ READ_CAPACITY_16 = record(
     reserved(128),
 )
 
+UNMAP_HEADER = record("unmap_data_length" / u16, "unmap_block_descriptor_data_length" / u16, reserved(32))
+
 UNMAP_LIST = Struct(
-    "header" / record("unmap_data_length" / u16, "unmap_block_descriptor_data_length" / u16, reserved(32)),
-    "unmap_block_descriptors" / FixedSized(
+    "header" / UNMAP_HEADER,
+    "unmap_block_descriptors" / sized(
         this.header.unmap_block_descriptor_data_length,
         GreedyRange(
             record("unmap_logical_block_address" / u64, "number_of_logical_blocks" / u32, reserved(32))
@@ -32,11 +37,13 @@ UNMAP_LIST = Struct(
 )
 
 # PARAMETER DATA LENGTH counts from byte 4.
+LBA_STATUS_HEADER = record(
+    "parameter_data_length" / u32, reserved(28), "completion_condition" / bits(3), "rtp" / flag,
+)
+
 LBA_STATUS = Struct(
-    "header" / record(
-        "parameter_data_length" / u32, reserved(24), reserved(4), "completion_condition" / bits(3), "rtp" / flag,
-    ),
-    "lba_status_descriptors" / FixedSized(
+    "header" / LBA_STATUS_HEADER,
+    "lba_status_descriptors" / sized(
         lambda this: max(this.header.parameter_data_length - 4, 0),
         GreedyRange(
             record(

@@ -104,11 +104,10 @@ _SERVICE_ACTION_IN_16 = record(
     "control" / u8,
 )
 
-_MAINTENANCE_IN = record(
+_REPORT_TARGET_PORT_GROUPS = record(
     "opcode" / u8,
-    reserved(3), "service_action" / bits(5),
-    "parameter_data_format" / bits(3), reserved(5),
-    reserved(24),
+    "parameter_data_format" / bits(3), "service_action" / bits(5),
+    reserved(32),
     "allocation_length" / u32,
     reserved(8),
     "control" / u8,
@@ -286,7 +285,7 @@ CDBS: Final[dict[tuple[int, int | None], tuple[str, Construct]]] = {
             "control" / u8,
         ),
     ),
-    (0xA3, 0x0A): ("REPORT TARGET PORT GROUPS", _MAINTENANCE_IN),
+    (0xA3, 0x0A): ("REPORT TARGET PORT GROUPS", _REPORT_TARGET_PORT_GROUPS),
     (0xA3, 0x0C): (
         "REPORT SUPPORTED OPERATION CODES",
         record(

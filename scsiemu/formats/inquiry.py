@@ -10,7 +10,6 @@ from typing import Final
 
 from construct import (
     Construct,
-    FixedSized,
     GreedyBytes,
     GreedyRange,
     Int8ub,
@@ -21,9 +20,9 @@ from construct import (
     this,
 )
 
-from scsiemu.formats._words import bits, flag, raw, record, reserved, text, u8, u16, u32, u64
+from scsiemu.formats._words import bits, flag, raw, record, reserved, sized, text, u8, u16, u32, u64
 
-__all__ = ["DESIGNATOR", "STANDARD_INQUIRY", "VPD_HEADER", "VPD_NAMES", "VPD_PAGES"]
+__all__ = ["DESIGNATOR", "STANDARD_INQUIRY", "VPD_HEADER", "VPD_NAMES", "VPD_OTHER", "VPD_PAGES"]
 
 # SPC-5 table 151, as far as the version descriptors.
 STANDARD_INQUIRY = record(
@@ -127,7 +126,7 @@ def _page(body: Construct) -> Construct:
     """A VPD page with this after its header; what the page length has beyond it is `more`."""
     return Struct(
         "header" / VPD_HEADER,
-        "page" / FixedSized(this.header.page_length, Struct("body" / body, "more" / GreedyBytes)),
+        "page" / sized(this.header.page_length, Struct("body" / body, "more" / GreedyBytes)),
     )
 
 
@@ -174,6 +173,9 @@ VPD_PAGES: Final[dict[int, Construct]] = {
         )
     ),
 }
+
+# A page that is not laid out here.
+VPD_OTHER: Final = _page(Struct("parameters" / GreedyBytes))
 
 VPD_NAMES: Final[dict[int, str]] = {
     0x00: "supported VPD pages",

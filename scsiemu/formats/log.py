@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from construct import FixedSized, GreedyBytes, GreedyRange, Int8ub, Prefixed, Struct, this
+from construct import GreedyBytes, GreedyRange, Int8ub, Prefixed, Struct, this
 
-from scsiemu.formats._words import bits, flag, record, reserved, u8, u16
+from scsiemu.formats._words import bits, flag, record, reserved, sized, u8, u16
 
 __all__ = [
     "LOG_HEADER", "LOG_PAGE", "LOG_PAGE_NAMES", "LOG_PARAMETER", "SUPPORTED_LOG_PAGES",
@@ -28,17 +28,17 @@ LOG_PARAMETER = Struct(
 
 LOG_PAGE = Struct(
     "header" / LOG_HEADER,
-    "log_parameters" / FixedSized(this.header.page_length, GreedyRange(LOG_PARAMETER)),
+    "log_parameters" / sized(this.header.page_length, GreedyRange(LOG_PARAMETER)),
 )
 
 # Pages 00h and 00h/FFh have no parameters but lists of pages (SPC-5 7.3.19, 7.3.20).
 SUPPORTED_LOG_PAGES = Struct(
     "header" / LOG_HEADER,
-    "supported_pages" / FixedSized(this.header.page_length, GreedyRange(Int8ub)),
+    "supported_pages" / sized(this.header.page_length, GreedyRange(Int8ub)),
 )
 SUPPORTED_LOG_SUBPAGES = Struct(
     "header" / LOG_HEADER,
-    "supported_subpages" / FixedSized(
+    "supported_subpages" / sized(
         this.header.page_length,
         GreedyRange(record(reserved(2), "supported_page_code" / bits(6), "supported_subpage_code" / u8)),
     ),

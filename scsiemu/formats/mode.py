@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from construct import Check, Construct, FixedSized, GreedyBytes, GreedyRange, IfThenElse, Select, Struct, this
+from construct import Check, Construct, GreedyBytes, GreedyRange, IfThenElse, Select, Struct, this
 
-from scsiemu.formats._words import bits, flag, record, reserved, u8, u16, u24, u32, u64
+from scsiemu.formats._words import bits, flag, record, reserved, sized, u8, u16, u24, u32, u64
 
 __all__ = [
     "LONG_BLOCK_DESCRIPTOR", "MODE_HEADER_6", "MODE_HEADER_10", "MODE_LIST_6", "MODE_LIST_10", "MODE_PAGE",
@@ -114,13 +114,13 @@ MODE_PAGE_NAMES: Final[dict[tuple[int, int], str]] = {
 
 _PAGE_0 = Struct(
     "header" / record("ps" / flag, "spf" / flag, "page_code" / bits(6), "page_length" / u8),
-    "parameters" / FixedSized(this.header.page_length, GreedyBytes),
+    "parameters" / sized(this.header.page_length, GreedyBytes),
 )
 _SUBPAGE = Struct(
     "header" / record(
         "ps" / flag, "spf" / flag, "page_code" / bits(6), "subpage_code" / u8, "page_length" / u16,
     ),
-    "parameters" / FixedSized(this.header.page_length, GreedyBytes),
+    "parameters" / sized(this.header.page_length, GreedyBytes),
 )
 
 # SPC-5 7.5.7: the SPF bit, second of the page, chooses between page_0 and sub_page format.
@@ -131,13 +131,13 @@ MODE_PAGE = Select(
 
 MODE_LIST_6 = Struct(
     "header" / MODE_HEADER_6,
-    "block_descriptors" / FixedSized(this.header.block_descriptor_length, GreedyRange(SHORT_BLOCK_DESCRIPTOR)),
+    "block_descriptors" / sized(this.header.block_descriptor_length, GreedyRange(SHORT_BLOCK_DESCRIPTOR)),
     "pages" / GreedyRange(MODE_PAGE),
 )
 
 MODE_LIST_10 = Struct(
     "header" / MODE_HEADER_10,
-    "block_descriptors" / FixedSized(
+    "block_descriptors" / sized(
         this.header.block_descriptor_length,
         IfThenElse(
             this.header.longlba, GreedyRange(LONG_BLOCK_DESCRIPTOR), GreedyRange(SHORT_BLOCK_DESCRIPTOR)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from construct import Bytes, FixedSized, GreedyRange, If, Int64ub, Struct, this
+from construct import Bytes, GreedyRange, If, Int64ub, Struct, this
 
-from scsiemu.formats._words import bits, flag, record, reserved, u8, u16, u32
+from scsiemu.formats._words import bits, flag, record, reserved, sized, u8, u16, u32
 
-__all__ = ["ALL_OPERATION_CODES", "LUN_LIST", "ONE_OPERATION_CODE", "TARGET_PORT_GROUPS", "TIMEOUTS"]
+__all__ = [
+    "ALL_OPERATION_CODES", "ALL_OPERATION_HEADER", "LUN_LIST", "LUN_LIST_HEADER", "ONE_OPERATION_CODE",
+    "ONE_OPERATION_HEADER", "TARGET_PORT_GROUPS", "TARGET_PORT_GROUPS_HEADER", "TIMEOUTS",
+]
+
+LUN_LIST_HEADER = record("lun_list_length" / u32, reserved(32))
 
 LUN_LIST = Struct(
-    "header" / record("lun_list_length" / u32, reserved(32)),
-    "luns" / FixedSized(this.header.lun_list_length, GreedyRange(Int64ub)),
+    "header" / LUN_LIST_HEADER,
+    "luns" / sized(this.header.lun_list_length, GreedyRange(Int64ub)),
 )
 
 # SPC-5 table 242: command timeouts descriptor.
@@ -19,15 +24,17 @@ TIMEOUTS = record(
     "nominal_command_processing_timeout" / u32, "recommended_command_timeout" / u32,
 )
 
+ALL_OPERATION_HEADER = record("command_data_length" / u32)
+
 ALL_OPERATION_CODES = Struct(
-    "header" / record("command_data_length" / u32),
-    "commands" / FixedSized(
+    "header" / ALL_OPERATION_HEADER,
+    "commands" / sized(
         this.header.command_data_length,
         GreedyRange(
             Struct(
                 "header" / record(
                     "operation_code" / u8, reserved(8), "service_action" / u16, reserved(8),
-                    reserved(1), "mlu" / bits(2), "cdlp" / bits(2), "rwcdlp" / flag, "ctdp" / flag,
+                    reserved(1), "rwcdlp" / flag, "mlu" / bits(2), "cdlp" / bits(2), "ctdp" / flag,
                     "servactv" / flag,
                     "cdb_length" / u16,
                 ),
@@ -37,11 +44,13 @@ ALL_OPERATION_CODES = Struct(
     ),
 )
 
+ONE_OPERATION_HEADER = record(
+    reserved(7), "rwcdlp" / flag, "ctdp" / flag, "mlu" / bits(2), "cdlp" / bits(2), "support" / bits(3),
+    "cdb_size" / u16,
+)
+
 ONE_OPERATION_CODE = Struct(
-    "header" / record(
-        reserved(7), "rwcdlp" / flag, "ctdp" / flag, "mlu" / bits(2), "cdlp" / bits(2), "support" / bits(3),
-        "cdb_size" / u16,
-    ),
+    "header" / ONE_OPERATION_HEADER,
     "cdb_usage_data" / Bytes(this.header.cdb_size),
     "timeouts" / If(this.header.ctdp, TIMEOUTS),
 )
@@ -58,7 +67,9 @@ _PORT_GROUP = Struct(
 )
 
 # Length only header (PARAMETER DATA FORMAT 0), SPC-5 6.35.
+TARGET_PORT_GROUPS_HEADER = record("return_data_length" / u32)
+
 TARGET_PORT_GROUPS = Struct(
-    "header" / record("return_data_length" / u32),
-    "target_port_groups" / FixedSized(this.header.return_data_length, GreedyRange(_PORT_GROUP)),
+    "header" / TARGET_PORT_GROUPS_HEADER,
+    "target_port_groups" / sized(this.header.return_data_length, GreedyRange(_PORT_GROUP)),
 )

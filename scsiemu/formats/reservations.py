@@ -6,7 +6,6 @@ from typing import Final
 
 from construct import (
     Bytes,
-    FixedSized,
     GreedyBytes,
     GreedyRange,
     Int16ub,
@@ -19,7 +18,7 @@ from construct import (
     this,
 )
 
-from scsiemu.formats._words import bits, flag, raw, record, reserved, u16, u32, u64
+from scsiemu.formats._words import bits, flag, raw, record, reserved, sized, u16, u32, u64
 
 __all__ = [
     "FULL_STATUS",
@@ -58,14 +57,16 @@ TRANSPORT_ID = Struct(
     ),
 )
 
+READ_HEADER = record("prgeneration" / u32, "additional_length" / u32)
+
 READ_KEYS = Struct(
-    "header" / record("prgeneration" / u32, "additional_length" / u32),
-    "reservation_keys" / FixedSized(this.header.additional_length, GreedyRange(Int64ub)),
+    "header" / READ_HEADER,
+    "reservation_keys" / sized(this.header.additional_length, GreedyRange(Int64ub)),
 )
 
 READ_RESERVATION = Struct(
-    "header" / record("prgeneration" / u32, "additional_length" / u32),
-    "reservations" / FixedSized(
+    "header" / READ_HEADER,
+    "reservations" / sized(
         this.header.additional_length,
         GreedyRange(
             record("reservation_key" / u64, reserved(40), "scope" / bits(4), "type" / bits(4), reserved(16))
@@ -84,8 +85,8 @@ REPORT_CAPABILITIES = record(
 )
 
 FULL_STATUS = Struct(
-    "header" / record("prgeneration" / u32, "additional_length" / u32),
-    "full_status_descriptors" / FixedSized(
+    "header" / READ_HEADER,
+    "full_status_descriptors" / sized(
         this.header.additional_length,
         GreedyRange(
             Struct(
@@ -102,19 +103,23 @@ FULL_STATUS = Struct(
 )
 
 # PERSISTENT RESERVE OUT, all service actions but REGISTER AND MOVE; TransportIDs with SPEC_I_PT only.
+RESERVE_OUT_HEADER = record(
+    "reservation_key" / u64, "service_action_reservation_key" / u64, reserved(32),
+    reserved(4), "spec_i_pt" / flag, "all_tg_pt" / flag, reserved(1), "aptpl" / flag, reserved(24),
+)
+
 RESERVE_OUT_LIST = Struct(
-    "header" / record(
-        "reservation_key" / u64, "service_action_reservation_key" / u64, reserved(32),
-        reserved(4), "spec_i_pt" / flag, "all_tg_pt" / flag, reserved(1), "aptpl" / flag, reserved(24),
-    ),
+    "header" / RESERVE_OUT_HEADER,
     "transport_ids" / GreedyBytes,
 )
 
+REGISTER_AND_MOVE_HEADER = record(
+    "reservation_key" / u64, "service_action_reservation_key" / u64, reserved(8),
+    reserved(6), "unreg" / flag, "aptpl" / flag,
+    "relative_target_port_identifier" / u16,
+)
+
 REGISTER_AND_MOVE_LIST = Struct(
-    "header" / record(
-        "reservation_key" / u64, "service_action_reservation_key" / u64, reserved(8),
-        reserved(6), "unreg" / flag, "aptpl" / flag,
-        "relative_target_port_identifier" / u16,
-    ),
+    "header" / REGISTER_AND_MOVE_HEADER,
     "transport_id" / Prefixed(Int32ub, TRANSPORT_ID),
 )
