@@ -259,7 +259,8 @@ class TargetLogin:
         else:
             self._check_authenticated()
             answers += self._negotiation.answer(pairs, Phase.OPERATIONAL, discovery=self._discovery)
-            answers += self._negotiation.declare()
+            if all(name != "MaxRecvDataSegmentLength" for name, _ in answers):
+                answers += self._negotiation.declare()      # not beside a Reject of theirs
         if not request.flags & Flags.TRANSIT or not self._may_leave(request):
             return LoginStep(self._respond(request, answers, transit=False))
         self._stage = request.next_stage
