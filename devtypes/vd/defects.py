@@ -1,0 +1,188 @@
+"""Defects: their lists, REASSIGN BLOCKS, READ and WRITE LONG, BACKGROUND CONTROL (SBC-4 5.2, 5.19 to 5.24, 5.50).
+
+The medium has no defects of its own (the primary list is empty); the grown list has what REASSIGN BLOCKS and FORMAT
+UNIT gave. A long block is the user data, followed by its protection information where there is some; there is no
+ECC. Marked blocks are remembered while the unit lasts.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from devtypes.vd import layouts
+from devtypes.vd.config import PI_SIZE
+from devtypes.vd.protection import separate
+from devtypes.vd.reports import DiskReports
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Buffer, Command, Completion, Steps
+from scsiemu.io_requests import DataOut, Read
+from scsiemu.operations import DataDirection, ReservationClass, Result, operation
+from scsiemu.sense import CheckCondition, FieldPointer
+
+__all__ = ["Defects"]
+
+_SHORT_BLOCK: Final = 0             # DEFECT LIST FORMAT values (SBC-4 table 138)
+_LONG_BLOCK: Final = 3
+_LIST_LIMIT: Final = 65536          # bytes of a REASSIGN BLOCKS parameter list
+
+
+class Defects(DiskReports):
+    """The commands about defects and about single blocks with all that belongs to them."""
+
+    @operation(
+        0x37, "READ DEFECT DATA(10)", layouts.READ_DEFECT_DATA_10, data=DataDirection.IN,
+        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="SBC-4 5.19",
+    )
+    def read_defect_data_10(self, command: Command, cdb: CdbFields) -> Completion:
+        """The lists asked for, short or long block format."""
+        body = self._defect_list(cdb)
+        return Completion(struct.pack(">xBH", self._list_flags(cdb), len(body) & 0xFFFF) + body)
+
+    @operation(
+        0xB7, "READ DEFECT DATA(12)", layouts.READ_DEFECT_DATA_12, data=DataDirection.IN,
+        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="SBC-4 5.20",
+    )
+    def read_defect_data_12(self, command: Command, cdb: CdbFields) -> Completion:
+        """The lists asked for, from a descriptor on."""
+        body = self._defect_list(cdb)
+        size = 8 if cdb.defect_list_format == _LONG_BLOCK else 4
+        body = body[cdb.address_descriptor_index * size :]
+        return Completion(struct.pack(">xBHI", self._list_flags(cdb), 0, len(body)) + body)
+
+    def _list_flags(self, cdb: CdbFields) -> int:
+        """PLISTV, GLISTV and DEFECT LIST FORMAT."""
+        return cdb.req_plist << 4 | cdb.req_glist << 3 | cdb.defect_list_format
+
+    def _defect_list(self, cdb: CdbFields) -> bytes:
+        if cdb.defect_list_format not in (_SHORT_BLOCK, _LONG_BLOCK):
+            raise CheckCondition(asc.DEFECT_LIST_NOT_FOUND, field="defect_list_format")
+        if not cdb.req_glist:
+            return b""
+        size = 8 if cdb.defect_list_format == _LONG_BLOCK else 4
+        found = sorted(lba for lba in self.grown_defects if lba < 1 << size * 8)
+        return b"".join(lba.to_bytes(size, "big") for lba in found)
+
+    @operation(
+        0x07, "REASSIGN BLOCKS", layouts.REASSIGN_BLOCKS, data=DataDirection.OUT, needs_ready=True,
+        exclusive=True, standard="SBC-4 5.24",
+    )
+    def reassign_blocks(self, command: Command, cdb: CdbFields) -> Steps:
+        """Blocks become grown defects. Their data is kept where it can be read, else they read as zeros."""
+        raw: Buffer = yield from DataOut(min(command.data_out_length, _LIST_LIMIT))
+        data = bytes(raw)
+        if len(data) < 4:
+            if not data:
+                return Completion()
+            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        # LONGLIST says how wide the length is, LONGLBA how wide an address is.
+        length = int.from_bytes(data[0 if cdb.longlist else 2 : 4], "big")
+        size = 8 if cdb.longlba else 4
+        if length % size or len(data) < 4 + length:
+            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        wanted = [int.from_bytes(data[at : at + size], "big") for at in range(4, 4 + length, size)]
+        for number, lba in enumerate(wanted):
+            if lba >= self.blocks:
+                pointer = FieldPointer(4 + number * size, in_cdb=False)
+                # The first LBA that was not reassigned (SBC-4 5.24.1).
+                raise CheckCondition(
+                    asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, pointer=pointer, information=lba,
+                    command_specific=lba,
+                )
+        for lba in wanted:
+            if lba in self.unreadable:
+                yield from self.write_blocks(
+                    lba, bytes(self.block_size), b"\xff" * PI_SIZE if self.pi_type else None, fua=True
+                )
+            self.grown_defects.add(lba)
+        return Completion()
+
+    # --- READ LONG and WRITE LONG ------------------------------------------------------------------------------
+
+    @property
+    def long_size(self) -> int:
+        """Bytes of a block with all that belongs to it."""
+        return self.block_size + (PI_SIZE if self.pi_type else 0)
+
+    @operation(
+        0x3E, "READ LONG(10)", layouts.READ_LONG_10, data=DataDirection.IN, conflict=ReservationClass.READ,
+        needs_ready=True, standard="SBC-3 5.19",
+    )
+    @operation(
+        0x9E, "READ LONG(16)", layouts.READ_LONG_16, service_action=0x11, data=DataDirection.IN,
+        conflict=ReservationClass.READ, needs_ready=True, standard="SBC-3 5.20",
+    )
+    def read_long(self, command: Command, cdb: CdbFields) -> Result:
+        """A block as it is kept, marked unreadable or not; with CORRCT marked blocks are errors."""
+        if cdb.pblock and self.config.physical_exponent:    # a physical block is not one piece here
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="pblock")
+        self.check_range(cdb.lba, 1)
+        if not cdb.byte_transfer_length:
+            return Completion()
+        self._check_long(cdb)
+        if cdb.correct:
+            self.check_readable(cdb.lba, 1)
+        return self._read_long_steps(cdb.lba)
+
+    def _read_long_steps(self, lba: int) -> Steps:
+        data = bytes((yield from Read(lba * self.block_size, self.block_size)))
+        if self.pi_type:
+            data += yield from self.read_protection(lba, 1)
+        return Completion(data)
+
+    def _check_long(self, cdb: CdbFields) -> None:
+        """SBC-4 5.50: a wrong length is told with ILI and, in INFORMATION, how much it is off."""
+        difference = cdb.byte_transfer_length - self.long_size
+        if difference:
+            raise CheckCondition(
+                asc.INVALID_FIELD_IN_CDB, field="byte_transfer_length", information=difference, ili=True
+            )
+
+    @operation(
+        0x3F, "WRITE LONG(10)", layouts.WRITE_LONG_10, data=DataDirection.OUT, needs_ready=True, standard="SBC-4 5.50",
+    )
+    @operation(
+        0x9F, "WRITE LONG(16)", layouts.WRITE_LONG_16, service_action=0x11, data=DataDirection.OUT,
+        needs_ready=True, standard="SBC-4 5.51",
+    )
+    def write_long(self, command: Command, cdb: CdbFields) -> Result:
+        """WR_UNCOR marks a block as unreadable; else a block is written as it is to be kept."""
+        if cdb.pblock and not (cdb.wr_uncor and not self.config.physical_exponent):
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="pblock")
+        self.check_range(cdb.lba, 1)
+        if cdb.wr_uncor:
+            if cdb.byte_transfer_length:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="byte_transfer_length")
+            self.unreadable.add(cdb.lba)
+            self.refresh()
+            return Completion()
+        if not cdb.byte_transfer_length:
+            return Completion()
+        self._check_long(cdb)
+        if command.data_out_length < self.long_size:
+            raise CheckCondition(asc.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+        return self._write_long_steps(cdb.lba, cor_dis=bool(cdb.cor_dis))
+
+    def _write_long_steps(self, lba: int, *, cor_dis: bool) -> Steps:
+        raw: Buffer = yield from DataOut(self.long_size)
+        data, tags = bytes(raw), None
+        if self.pi_type:
+            data, tags = separate(data, self.block_size)
+        yield from self.write_blocks(lba, data, tags, fua=not self.write_cache)
+        if cor_dis:     # a pseudo unrecovered error without correction (SBC-4 table 177)
+            self.unreadable.add(lba)
+            self.refresh()
+        return Completion()
+
+    # --- background --------------------------------------------------------------------------------------------
+
+    @operation(
+        0x9E, "BACKGROUND CONTROL", layouts.BACKGROUND_CONTROL, service_action=0x15, needs_ready=True,
+        standard="SBC-4 5.2",
+    )
+    def background_control(self, command: Command, cdb: CdbFields) -> Completion:
+        """There is no background work that host requests could start or put off, which both are free to ask."""
+        if cdb.bo_ctl == 3:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="bo_ctl")
+        return Completion()

@@ -1,0 +1,274 @@
+"""The medium: its capacity, power, removal and change (SBC-4 5.17, 5.18, 5.31, SPC-5 6.16 for PREVENT ALLOW).
+
+Operators insert, eject, resize and write protect through the methods; initiators hear of it by unit attentions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import Any, Final
+
+from devtypes.vd import layouts
+from devtypes.vd.provisioning import Provisioning
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Command, Completion, Steps
+from scsiemu.io_requests import Flush, Resize
+from scsiemu.logical_unit import BackgroundTask, NexusState
+from scsiemu.operations import DataDirection, Operation, ReservationClass, Result, operation
+from scsiemu.sense import CheckCondition, Sense
+
+__all__ = ["Medium", "PowerCondition"]
+
+_CAPACITY_16: Final = struct.Struct(">QIBBH16x")
+_LBPME: Final = 0x8000
+_LBPRZ: Final = 0x4000
+
+
+class PowerCondition:
+    """POWER CONDITION of START STOP UNIT (SBC-4 table 99)."""
+
+    START_VALID: Final = 0x0
+    ACTIVE: Final = 0x1
+    IDLE: Final = 0x2
+    STANDBY: Final = 0x3
+    FORCE_IDLE: Final = 0xA
+    FORCE_STANDBY: Final = 0xB
+
+
+_LOW_POWER: Final = {
+    PowerCondition.IDLE: PowerCondition.IDLE, PowerCondition.FORCE_IDLE: PowerCondition.IDLE,
+    PowerCondition.STANDBY: PowerCondition.STANDBY, PowerCondition.FORCE_STANDBY: PowerCondition.STANDBY,
+}
+
+
+class Medium(Provisioning):
+    """Commands about the medium as a whole.
+
+    Attributes:
+        power_transitions: how often each `PowerCondition` was entered, for its log page.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.power_transitions = dict.fromkeys(
+            (PowerCondition.ACTIVE, PowerCondition.IDLE, PowerCondition.STANDBY), 0
+        )
+        super().__init__(*args, **options)
+
+    @property
+    def removable(self) -> bool:
+        return self.config.removable
+
+    def is_removable(self) -> bool:
+        """For operations that only removable media have."""
+        return self.config.removable
+
+    # --- capacity ----------------------------------------------------------------------------------------------
+
+    @operation(
+        0x25, "READ CAPACITY(10)", layouts.READ_CAPACITY_10, data=DataDirection.IN,
+        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, standard="SBC-4 5.17",
+    )
+    def read_capacity_10(self, command: Command, cdb: CdbFields) -> Completion:
+        """The last LBA, FFFFFFFFh where it needs READ CAPACITY(16), and the block size."""
+        return Completion(struct.pack(">II", min(self.blocks - 1, 0xFFFFFFFF), self.block_size))
+
+    @operation(
+        0x9E, "READ CAPACITY(16)", layouts.READ_CAPACITY_16, service_action=0x10, data=DataDirection.IN,
+        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, allocation="allocation_length",
+        standard="SBC-4 5.18",
+    )
+    def read_capacity_16(self, command: Command, cdb: CdbFields) -> Completion:
+        """Capacity, protection, physical blocks, provisioning."""
+        config = self.config
+        protection = (config.pi_type - 1) << 1 | 1 if config.pi_type else 0
+        low = config.lowest_aligned | (_LBPME | _LBPRZ if config.thin else 0)
+        return Completion(
+            _CAPACITY_16.pack(self.blocks - 1, self.block_size, protection, config.physical_exponent, low)
+        )
+
+    # --- START STOP UNIT ---------------------------------------------------------------------------------------
+
+    def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
+        """SPC-5 table 70: START STOP UNIT that only starts, and PREVENT ALLOW that allows, are let through by
+        persistent reservations."""
+        if operation.opcode == 0x1B:
+            harmless = cdb.start and not cdb.power_condition
+            return ReservationClass.PERSISTENT_ALLOWED if harmless else ReservationClass.WRITE
+        if operation.opcode == 0x1E:
+            return ReservationClass.WRITE if cdb.prevent else ReservationClass.PERSISTENT_ALLOWED
+        return super().conflict_class(command, operation, cdb)
+
+    @operation(
+        0x1B, "START STOP UNIT", layouts.START_STOP_UNIT, conflict=ReservationClass.SPECIAL, standard="SBC-4 5.31",
+    )
+    def start_stop_unit(self, command: Command, cdb: CdbFields) -> Result:
+        """Power conditions; without one: start, stop, load, eject."""
+        if cdb.power_condition:
+            # START and LOEJ are ignored then (SBC-4 5.31). Codes without a meaning here (LU_CONTROL: there
+            # are no timers to hand control to; obsolete SLEEP; the rest) leave the power condition as it is.
+            self.enter_power_condition(_LOW_POWER.get(cdb.power_condition, PowerCondition.ACTIVE))
+            return Completion()
+        if cdb.loej:
+            self._check_removal()
+        if cdb.start:
+            self._start(command, load=bool(cdb.loej))
+            return Completion()
+        if cdb.immed:
+            self._stop(eject=bool(cdb.loej))
+            if not cdb.no_flush:
+                self.unit.start_background(self.flush_steps(), "flush")
+            return Completion()
+        return self._stop_steps(eject=bool(cdb.loej), flush=not cdb.no_flush)
+
+    def _check_removal(self) -> None:
+        """Whether LOEJ may load or eject: both are refused while any nexus prevents removal (SPC-5 6.16)."""
+        if not self.config.removable:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="loej")
+        if self.preventing:
+            raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED)
+
+    def _start(self, command: Command, *, load: bool) -> None:
+        if load and not self.medium:
+            self.insert(but=command)
+        if self.stopped:
+            self.stopped = False
+            self.counters.start_stop_cycles += 1
+        self.enter_power_condition(PowerCondition.ACTIVE)
+
+    def _stop_steps(self, *, eject: bool, flush: bool) -> Steps:
+        if flush and self.medium:
+            yield from Flush()
+        self._stop(eject=eject)
+        return Completion()
+
+    def _stop(self, *, eject: bool) -> None:
+        if eject:
+            self.medium = False
+            self.counters.load_unload_cycles += 1
+        elif self.config.stoppable:
+            self.stopped = True
+        self.refresh()
+
+    def enter_power_condition(self, condition: int) -> None:
+        """Change the power condition, by command or because the medium is accessed."""
+        if condition != self.power_condition:
+            self.power_condition = condition
+            self.power_transitions[condition] += 1
+        self.refresh()
+
+    def refresh(self) -> None:
+        super().refresh()
+        if self.power_condition != PowerCondition.ACTIVE:
+            self.fast_read = self.fast_write = False
+
+    def check_access(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
+        super().check_access(command, operation, cdb)
+        low = self.power_condition != PowerCondition.ACTIVE
+        if low and operation.needs_ready and operation.range is not None:
+            self.enter_power_condition(PowerCondition.ACTIVE)   # SBC-4 4.20: medium access wakes it
+
+    def pollable_sense(self, command: Command) -> Sense | None:
+        """Progress, not ready conditions, then power conditions entered by command (SPC-5 table 230)."""
+        sense = self.not_ready()
+        if sense is not None:
+            return sense
+        if self.power_condition == PowerCondition.IDLE:
+            return Sense(asc.IDLE_CONDITION_ACTIVATED_BY_COMMAND)
+        if self.power_condition == PowerCondition.STANDBY:
+            return Sense(asc.STANDBY_CONDITION_ACTIVATED_BY_COMMAND)
+        return super().pollable_sense(command)
+
+    # --- removal -----------------------------------------------------------------------------------------------
+
+    @operation(
+        0x1E, "PREVENT ALLOW MEDIUM REMOVAL", layouts.PREVENT_ALLOW, conflict=ReservationClass.SPECIAL,
+        available=is_removable, standard="SPC-5 6.16",
+    )
+    def prevent_allow(self, command: Command, cdb: CdbFields) -> Completion:
+        """Prevention is kept for each nexus; the medium stays as long as one of them prevents."""
+        if cdb.prevent & 2:         # obsolete: persistent prevention of a changer attachment
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="prevent")
+        if cdb.prevent:
+            self.preventing[command.nexus] = cdb.prevent
+        else:
+            self.preventing.pop(command.nexus, None)
+        return Completion()
+
+    @operation(
+        0xAB, "READ MEDIA SERIAL NUMBER", layouts.READ_MEDIA_SERIAL_NUMBER, service_action=0x01,
+        data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length",
+        available=is_removable, standard="SPC-5 6.30",
+    )
+    def read_media_serial_number(self, command: Command, cdb: CdbFields) -> Completion:
+        """The serial number of the medium, padded to four bytes; length zero where it has none."""
+        serial = self.config.medium_serial.encode("ascii", "replace")
+        padded = serial + bytes(-len(serial) % 4)
+        return Completion(len(padded).to_bytes(4, "big") + padded)
+
+    def nexus_lost(self, state: NexusState) -> None:
+        """SPC-5 6.16: prevention ends with the nexus."""
+        self.preventing.pop(state.nexus, None)
+        super().nexus_lost(state)
+
+    def reset(self, kind: str) -> None:
+        """SPC-5 6.16: prevention ends with a reset. Formats and sanitizes go on (SBC-4 4.11)."""
+        self.preventing.clear()
+        self.streams.clear()
+        super().reset(kind)
+
+    # --- the operator ------------------------------------------------------------------------------------------
+
+    def insert(self, *, but: Command | None = None) -> None:
+        """Insert the medium. All nexuses (but that of a command which loads it) hear that it may have changed."""
+        if self.medium:
+            return
+        self.medium = True
+        self.stopped = False
+        self.counters.load_unload_cycles += 1
+        self.refresh()
+        code = asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
+        self.unit.attention(code, but=but.nexus if but is not None else None)
+
+    def eject(self, *, force: bool = False) -> bool:
+        """Take the medium out. False where removal is prevented and not `force`d, or the disk is not removable."""
+        if not self.config.removable or (self.preventing and not force):
+            return False
+        self.preventing.clear()
+        if self.medium:
+            self._stop(eject=True)
+        return True
+
+    def set_write_protect(self, protected: bool) -> None:
+        """Write protect the medium or lift that. The WP bit is a mode parameter."""
+        if protected == self.config.write_protect:
+            return
+        self.config = dataclasses.replace(self.config, write_protect=protected)
+        self.refresh()
+        self.unit.attention(asc.MODE_PARAMETERS_CHANGED)
+
+    def resize(self, capacity: int) -> BackgroundTask:
+        """Give the disk another capacity; the store is resized first where it can be.
+
+        Raises ValueError: not with protection information, which lies behind the blocks.
+        """
+        if self.config.pi_type:
+            raise ValueError("a disk with protection information cannot be resized")
+        size = capacity * self.block_size
+        same_resources = self.config.resource_blocks != self.config.capacity
+        wanted = dataclasses.replace(
+            self.config, capacity=capacity, store_size=size,
+            resource_blocks=self.config.resource_blocks if same_resources else 0,
+        )
+        return self.unit.start_background(self._resize_steps(wanted, size), "resize")
+
+    def _resize_steps(self, wanted: Any, size: int) -> Steps:
+        capabilities = self.unit.capabilities
+        if capabilities is not None and capabilities.resize and capabilities.size != size:
+            yield from Resize(size)
+        self.config = wanted
+        self.take_geometry()
+        self.unreadable = {block for block in self.unreadable if block < self.blocks}
+        self.unit.attention(asc.CAPACITY_DATA_HAS_CHANGED)
+        return Completion()
