@@ -106,6 +106,8 @@ class InitiatorAccess:
         luns: LUN masking, the LUN that they see to the LUN of the unit; None: all units as they are.
         read_only: they may not write.
         chap: what they must prove, instead of what the target asks of everybody.
+
+    Raises ValueError for a malformed network.
     """
 
     name: str = "*"
@@ -113,6 +115,10 @@ class InitiatorAccess:
     luns: Mapping[int, int] | None = None
     read_only: bool = False
     chap: ChapRequirement | None = None
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            ipaddress.ip_network(network, strict=False)     # raises ValueError
 
     def admits(self, name: str, address: Address | None) -> bool:
         """Whether this is for that initiator."""

@@ -1,7 +1,4 @@
-"""iSCSI as the program serves it: its limits as options, its own objects made from values that belong to no transport.
-
-It does NOT: know the command line, or open stores.
-"""
+"""iSCSI as a service of the program: its limits, its URLs, and how it is opened from a `ServiceRequest`."""
 
 from __future__ import annotations
 
@@ -11,60 +8,54 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scsiemu.events import Event
-from scsiemu.services import Authentication, Limit, Listener, Offer, Service, ServiceDeclaration, ServiceRequest
+from scsiemu.services import AccessRule, Authentication, Limit, Listener, Offer, ServiceDeclaration, ServiceRequest
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
 from transports.iscsi.names import normalise_name
 from transports.iscsi.node import InitiatorAccess, IscsiTarget, NodeLimits, TargetNode
 from transports.iscsi.server import IscsiTransport
 
-__all__ = ["ISCSI", "IscsiService"]
+__all__ = ["ISCSI", "IscsiService", "open_service"]
 
-# Option, field of NodeLimits, what it is, whether it is bytes.
-_LIMITS: Final = (
-    ("max-logins", "unauthenticated", "connections that have not finished their login", False),
-    ("max-logins-per-address", "unauthenticated_of_address", "the same, of one address", False),
-    ("max-sessions", "sessions", "sessions in all", False),
-    ("login-timeout", "login_seconds", "for a whole login", False),
-    ("queue-limit", "queued_bytes", "answers waiting for the socket of one connection", True),
-    ("total-queue-limit", "queued_bytes_total", "the same, of all connections", True),
-    ("data-out-limit", "data_out_bytes", "buffers for Data-Out of all sessions", True),
-    ("window", "window", "commands that a session may have (MaxCmdSN)", False),
-    ("nop-interval", "nop_interval", "silence before a NOP-In asks whether somebody is there; 0 never asks", False),
-    ("nop-timeout", "nop_timeout", "for the answer to it", False),
-    ("send-timeout", "send_seconds", "for which a socket may take nothing", False),
-    ("data-out-timeout", "data_out_seconds", "for which Data-Out that was asked for may stay away", False),
-    ("logout-timeout", "logout_seconds", "between asking for logout and closing", False),
-)
+# Fields of NodeLimits by option name: help, and whether it is a number of bytes.
+_LIMITS: Final[dict[str, tuple[str, str, bool]]] = {
+    "max-unauthenticated": ("unauthenticated", "connections that have not logged in", False),
+    "max-unauthenticated-per-address": ("unauthenticated_of_address", "the same, of one address", False),
+    "max-sessions": ("sessions", "sessions in all", False),
+    "login-timeout": ("login_seconds", "for a whole login", False),
+    "max-queued": ("queued_bytes", "bytes of one connection that wait for its socket before commands wait", True),
+    "max-queued-total": ("queued_bytes_total", "the same, of all connections together", True),
+    "max-data-out": ("data_out_bytes", "bytes of write data that is being received, of all sessions", True),
+    "queue-depth": ("window", "commands of one session", False),
+    "nop-interval": ("nop_interval", "silence before a NOP-In asks whether the initiator is there, 0 for never", False),
+    "nop-timeout": ("nop_timeout", "for its answer", False),
+    "send-timeout": ("send_seconds", "how long a socket may take nothing", False),
+    "data-out-timeout": ("data_out_seconds", "how long write data that was asked for may not come", False),
+    "logout-timeout": ("logout_seconds", "for sessions to log out when the target ends", False),
+}
 
 
 class IscsiService:
-    """A transport at work, see `Service`."""
+    """The node at work.
+
+    Attributes:
+        listeners: where it listens, with real ports.
+        transport: the sockets; its `node` has the sessions.
+    """
 
     def __init__(self, transport: IscsiTransport, listeners: tuple[Listener, ...]) -> None:
         self.transport = transport
-        self._listeners = listeners
-
-    @property
-    def listeners(self) -> tuple[Listener, ...]:
-        """Where it listens, with real ports."""
-        return self._listeners
+        self.listeners = listeners
 
     async def close(self) -> None:
-        """Ask for logout, wait a little, close."""
+        """Ask everybody to log out, wait for that within bounds, close."""
         await self.transport.stop()
 
 
-async def _open(request: ServiceRequest) -> Service:
-    """Begin to serve. Raises OSError and ValueError."""
-    requirements = [_chap(offer.authentication) for offer in request.offers]
-    node = TargetNode(
-        random_bytes=secrets.token_bytes,
-        limits=_limits(request.limits),
-        # Where every target asks for CHAP, so does discovery, and any of their users will do.
-        discovery_chap=_discovery_chap(requirements),
-    )
-    for offer, requirement in zip(request.offers, requirements, strict=True):
-        node.add_target(_target(offer, requirement))
+async def open_service(request: ServiceRequest) -> IscsiService:
+    """Serve. Raises OSError (a portal cannot be opened) and ValueError (CHAP secrets, networks)."""
+    node = TargetNode(random_bytes=secrets.token_bytes, limits=_limits(request.limits))
+    for offer in request.offers:
+        node.add_target(_entry(offer))
 
     def told(entry: IscsiTarget, event: Event) -> None:
         request.event(entry.target, event)
@@ -78,69 +69,59 @@ async def _open(request: ServiceRequest) -> Service:
     return IscsiService(transport, tuple(Listener(host, port) for host, port in bound))
 
 
-def _target(offer: Offer, chap: ChapRequirement | None) -> IscsiTarget:
-    access = []
-    for rule in offer.access:
-        name = rule.name if rule.name.endswith("*") else _check_name(rule.name)
-        access.append(InitiatorAccess(name, rule.networks, rule.luns, rule.read_only))
-    return IscsiTarget(offer.target, access=access, chap=chap)
+def _limits(given: Mapping[str, float]) -> NodeLimits:
+    fields: dict[str, Any] = {}
+    for name, number in given.items():
+        field = _LIMITS[name][0]
+        fields[field] = type(getattr(_DEFAULTS, field))(number)
+    return NodeLimits(**fields)
+
+
+def _entry(offer: Offer) -> IscsiTarget:
+    return IscsiTarget(
+        offer.target, access=tuple(_access(rule) for rule in offer.access), chap=_chap(offer.authentication)
+    )
+
+
+def _access(rule: AccessRule) -> InitiatorAccess:
+    name = rule.name.casefold()
+    if not name.endswith("*"):
+        normal = normalise_name(name)
+        if normal is None:
+            raise ValueError(f"{rule.name!r} is not an iSCSI name")
+        name = normal
+    return InitiatorAccess(name, rule.networks, rule.luns, rule.read_only)
 
 
 def _chap(authentication: Authentication | None) -> ChapRequirement | None:
     if authentication is None:
         return None
-    own = ChapCredentials(*authentication.own) if authentication.own is not None else None
-    return ChapRequirement(authentication.users, mutual=own, allow_weak=authentication.allow_weak)
+    own = authentication.own
+    return ChapRequirement(
+        authentication.users,
+        mutual=ChapCredentials(*own) if own is not None else None,
+        allow_weak=authentication.allow_weak,
+    )
 
 
-def _discovery_chap(requirements: list[ChapRequirement | None]) -> ChapRequirement | None:
-    users: dict[str, bytes] = {}
-    for requirement in requirements:
-        if requirement is None:
-            return None
-        for user, secret in requirement.users.items():
-            if users.setdefault(user, secret) != secret:
-                raise ValueError(f"the CHAP user {user} has another secret at another target; give it another name")
-    first = requirements[0]
-    assert first is not None
-    return ChapRequirement(users, mutual=first.mutual, allow_weak=first.allow_weak)
-
-
-def _limits(given: Mapping[str, float]) -> NodeLimits:
-    fields: dict[str, Any] = {}
-    if _MAX_MEMORY.name in given:
-        half = int(given[_MAX_MEMORY.name]) // 2
-        fields = {"queued_bytes_total": half, "data_out_bytes": half}
-        fields["queued_bytes"] = min(_DEFAULTS["queued_bytes"], half)
-    fields |= {field: given[name] for name, field, _, _ in _LIMITS if name in given}
-    for name, field, _, _ in _LIMITS:
-        if isinstance(_DEFAULTS[field], int) and not fields.get(field, 1):
-            raise ValueError(f"--{name} must be at least 1")
-    return NodeLimits(**fields)
+def _url(listener: Listener, name: str, lun: int) -> str:
+    return f"iscsi://{listener}/{name}/{lun}"
 
 
 def _check_name(name: str) -> str:
     normal = normalise_name(name)
     if normal is None:
-        raise ValueError(f"{name!r} is not an iSCSI name; write one such as iqn.2026-11.com.example:disk")
+        raise ValueError(f"{name!r} is not an iSCSI name (iqn.2026-01.org.example:name, eui. or naa.)")
     return normal
 
 
-def _url(listener: Listener, target: str, lun: int) -> str:
-    """As libiscsi and QEMU have it; a percent sign would begin a password."""
-    return f"iscsi://{listener}/{target}/{lun}"
-
-
-_DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in dataclasses.fields(NodeLimits)}
-
-_MAX_MEMORY: Final = Limit(
-    "max-memory", "data on its way, of all connections: half for answers, half for Data-Out",
-    _DEFAULTS["queued_bytes_total"] + _DEFAULTS["data_out_bytes"], True,
-)
+_DEFAULTS: Final = NodeLimits()
 
 ISCSI: Final = ServiceDeclaration(
-    limits=(_MAX_MEMORY, *(Limit(name, text, _DEFAULTS[field], size) for name, field, text, size in _LIMITS)),
+    limits=tuple(
+        Limit(name, text, getattr(_DEFAULTS, field), size) for name, (field, text, size) in _LIMITS.items()
+    ),
     url=_url,
-    open=_open,
+    open=open_service,
     check_name=_check_name,
 )

@@ -1,0 +1,375 @@
+"""The sockets of the iSCSI node: an asyncio adapter. The only module of the target's side that does I/O.
+
+    transport = IscsiTransport(node, stores=[store])
+    bound = await transport.start([("127.0.0.1", 0), ("::1", 0)])       # [(host, port), ...]
+    ...
+    await transport.stop()                                              # asks for logout, waits a little, closes
+
+Raw non-blocking sockets with `loop.add_reader`: in a turn one receive for a connection, into a buffer that all share
+(or straight into the buffer of a command, for Data-Out that comes in pieces), every whole PDU handled, then one
+gathered sendmsg. Stores whose answers come late are told of by their file descriptor.
+
+It does NOT: decide anything about iSCSI (connection.py), or run in more than the thread of its loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+from scsiemu.events import Event
+from scsiemu.io_requests import Store
+from scsiemu.target import Target
+from transports.iscsi.connection import TargetConnection
+from transports.iscsi.node import IscsiTarget, Portal, TargetNode
+
+__all__ = ["IscsiTransport", "Report"]
+
+# Told one line about a connection that has ended otherwise than by logout; never raw bytes of the peer.
+Report: TypeAlias = Callable[[str], None]
+
+_BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we declare, its header, and more
+_IOVECS: Final = 1000                       # below IOV_MAX, 1024
+_ACCEPTS: Final = 64                        # connections accepted in one turn
+_ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
+_TICK: Final = 1.0                          # seconds between looks at the connections' deadlines
+_REPORTS: Final = 10                        # lines about one address in a minute
+_REPORTING_ADDRESSES: Final = 100           # addresses that have lines in a minute
+
+_NO_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class IscsiTransport:
+    """Serves a node over TCP.
+
+    Args:
+        node: what to serve.
+        stores: io handlers of its units: those with a `fileno()` answer late.
+        report: see `Report`.
+        on_event: told what happened in targets.
+    """
+
+    def __init__(
+        self,
+        node: TargetNode,
+        *,
+        stores: Iterable[Store] = (),
+        report: Report | None = None,
+        on_event: Callable[[IscsiTarget, Event], None] | None = None,
+    ) -> None:
+        self.node = node
+        self._stores = list(stores)
+        self._report = report
+        self._on_event = on_event
+        self._reports: dict[str, int] = {}
+        self._reports_until = 0.0
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._peers: dict[TargetConnection, _Peer] = {}
+        self._listeners: dict[socket.socket, int] = {}      # and the portal group tag of each
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event | None = None
+
+    # --- portals -----------------------------------------------------------------------------------------------
+
+    async def start(self, portals: Iterable[tuple[str, int] | tuple[str, int, int]]) -> list[tuple[str, int]]:
+        """Listen at these portals: host, port (0: the kernel chooses), and portal group tag (1 unless told).
+
+        Returns host and port of each socket, in order; a name may stand for several. Raises OSError.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        for store in self._stores:
+            self._watch(store)
+        bound: list[tuple[str, int]] = []
+        for portal in portals:
+            host, port = portal[0], portal[1]
+            group = portal[2] if len(portal) > 2 else 1
+            infos = await loop.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, _, _, _, address in dict.fromkeys(infos):
+                listener = _listen(family, address)
+                self._listeners[listener] = group
+                loop.add_reader(listener, self._accept, listener)
+                name = listener.getsockname()
+                bound.append((name[0], name[1]))
+                self.node.portals.append(Portal(name[0].partition("%")[0], name[1], group))
+        self._tick()
+        return bound
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added live: watch its store too."""
+        self._stores.append(store)
+        if self._loop is not None:
+            self._watch(store)
+
+    def remove_store(self, store: Store) -> None:
+        """The store is going to be closed."""
+        self._stores.remove(store)
+        fileno = store.fileno()
+        if self._loop is not None and fileno is not None:
+            self._loop.remove_reader(fileno)
+
+    def _watch(self, store: Store) -> None:
+        fileno = store.fileno()
+        if fileno is not None and self._loop is not None:
+            self._loop.add_reader(fileno, self._reap, store)
+
+    def _reap(self, store: Store) -> None:
+        """A store has answers."""
+        targets: dict[Target, None] = {}
+        for ticket, result in store.reap():
+            target = ticket.unit.target
+            targets[target] = None
+            target.complete(ticket, result)
+        for target in targets:
+            self.node.settle_all(target)
+        self.flush()
+
+    async def stop(self) -> None:
+        """Close the portals, ask for logout, close what is left after the node's `logout_seconds`."""
+        loop = self._loop
+        if loop is None:
+            return
+        for listener in self._listeners:
+            loop.remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+        self.node.request_logout(loop.time())
+        self.flush()
+        if self._peers:
+            self._empty = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self.node.limits.logout_seconds)
+        for connection in list(self._peers):
+            connection.drop("shutting down")
+        self.flush()
+        for store in list(self._stores):
+            self.remove_store(store)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = None
+
+    # --- connections -------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = self._loop
+        assert loop is not None
+        for _ in range(_ACCEPTS):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_RESOURCES:
+                    return
+                # Nobody gets in for a while; those who are in go on.
+                loop.remove_reader(listener)
+                loop.call_later(_ACCEPT_PAUSE, self._accept_again, listener)
+                return
+            self._take(sock, address, self._listeners[listener])
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if self._loop is not None and listener in self._listeners:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _take(self, sock: socket.socket, address: tuple[str, int], group: int) -> None:
+        loop = self._loop
+        assert loop is not None
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            local = sock.getsockname()
+        except OSError:
+            sock.close()
+            return
+        peer = address[0].partition("%")[0]
+        connection = self.node.accept(
+            peer=peer, local=(local[0].partition("%")[0], local[1]), now=loop.time(), group=group
+        )
+        if connection is None:
+            sock.close()
+            self._tell(peer, "too many connections that have not logged in")
+            return
+        self._peers[connection] = _Peer(self, loop, sock, connection)
+
+    def gone(self, connection: TargetConnection) -> None:
+        """Told by a peer: its socket is closed."""
+        self._peers.pop(connection, None)
+        connection.lost()
+        if connection.close_reason != "logout":
+            self._tell(connection.peer, connection.close_reason)
+        if self._empty is not None and not self._peers:
+            self._empty.set()
+
+    def _tell(self, peer: str, text: str) -> None:
+        """One line for the log, unless this address has had its share (faults.md M4)."""
+        if self._report is None or self._loop is None:
+            return
+        now = self._loop.time()
+        if now >= self._reports_until:
+            self._reports.clear()
+            self._reports_until = now + 60
+        count = self._reports.get(peer, 0)
+        if count < _REPORTS and (count or len(self._reports) < _REPORTING_ADDRESSES):
+            self._reports[peer] = count + 1
+            self._report(f"{peer}: {text}")
+
+    def flush(self) -> None:                                                                    # hot
+        """Send what there is to send, for every connection. To be called after anything was done to the targets."""
+        node = self.node
+        while dirty := node.take_dirty():
+            for connection in dirty:
+                peer = self._peers.get(connection)
+                if peer is not None:
+                    peer.send()
+        self._arm()
+
+    @property
+    def buffer(self) -> memoryview:
+        """The receive buffer that all connections share."""
+        return self._buffer
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        self.node.advance(loop.time())
+        while self._on_event is not None and (event := self.node.next_event()) is not None:
+            self._on_event(*event)
+        self._timer = None
+        self.flush()
+
+    def _arm(self) -> None:
+        """Have `_tick` called when a target or, to a second, a connection wants it."""
+        loop = self._loop
+        if loop is None:
+            return
+        now = loop.time()
+        when = now + _TICK
+        for entry in self.node.targets.values():
+            deadline = entry.target.deadline()
+            if deadline is not None and deadline < when:
+                when = deadline
+        timer = self._timer
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timer = loop.call_at(when, self._tick)
+
+
+class _Peer:
+    """The socket of a connection."""
+
+    __slots__ = ("_connection", "_loop", "_reading", "_sock", "_transport", "_writing")
+
+    def __init__(
+        self,
+        transport: IscsiTransport,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        connection: TargetConnection,
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._sock = sock
+        self._connection = connection
+        self._reading = True
+        self._writing = False
+        loop.add_reader(sock, self._readable)
+
+    def _readable(self) -> None:                                                                # hot
+        connection = self._connection
+        transport = self._transport
+        buffer = transport.buffer
+        session = connection.session
+        if session is not None and session.target is not None:
+            session.target.advance(self._loop.time())
+            transport.node.settle(session.target)
+        try:
+            place = connection.wanted()
+            if place is None:
+                count = self._sock.recv_into(buffer)
+                if count:
+                    connection.receive_data(buffer[:count])
+            else:
+                count = self._sock.recvmsg_into((place, buffer))[0]
+                if count:
+                    inside = min(count, len(place))
+                    connection.received(inside, buffer[: count - inside])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(error.strerror or "connection lost")
+            return
+        if not count:
+            self._lost("closed by the other side")
+            return
+        transport.flush()
+
+    def send(self) -> None:                                                                     # hot
+        """Send what the connection has; close the socket if it has ended."""
+        connection = self._connection
+        blocked = False
+        while connection.out and not blocked:
+            out = connection.out
+            size = connection.queued
+            try:
+                count = self._sock.sendmsg(out if len(out) <= _IOVECS else out[:_IOVECS])
+            except (BlockingIOError, InterruptedError):
+                blocked = True
+                break
+            except OSError as error:
+                self._lost(error.strerror or "connection lost")
+                return
+            blocked = count < size and len(out) <= _IOVECS
+            connection.data_sent(count)
+        if connection.closed:
+            self._lost(connection.close_reason)
+            return
+        if blocked != self._writing:
+            self._writing = blocked
+            if blocked:
+                self._loop.add_writer(self._sock, self._writable)
+            else:
+                self._loop.remove_writer(self._sock)
+        if connection.wants_data != self._reading:
+            self._reading = connection.wants_data
+            if self._reading:
+                self._loop.add_reader(self._sock, self._readable)
+            else:
+                self._loop.remove_reader(self._sock)
+
+    def _writable(self) -> None:
+        self.send()
+        self._transport.flush()
+
+    def _lost(self, reason: str) -> None:
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        self._connection.drop(reason)
+        self._transport.gone(self._connection)
+        self._transport.flush()
+
+
+def _listen(family: int, address: object) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind(address)  # type: ignore[arg-type]  # what getaddrinfo gave
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
