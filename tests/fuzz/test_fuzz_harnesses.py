@@ -64,13 +64,13 @@ def test_harness_holds(name: str) -> None:
 
 
 def plant_framing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that loses the last byte of a piece of 13."""
+    """A reader that loses the last byte of a piece of 14."""
     from transports.iscsi.framing import PduReader
 
     feed = PduReader.feed
 
     def broken(self: Any, data: Any) -> None:
-        feed(self, data[:-1] if len(data) == 13 else data)
+        feed(self, data[:-1] if len(data) == 14 else data)
 
     monkeypatch.setattr(PduReader, "feed", broken)
 
