@@ -8,6 +8,7 @@ It does not order commands (`task_set`), does not know who performs requests (`l
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
@@ -284,7 +285,7 @@ class DeviceServer:
             sense = error.sense
             if error.field is not None and command.operation is not None:
                 pointer = command.operation.layout.field(error.field).pointer
-                sense = Sense(sense.code, sense.information, sense.command_specific, pointer)
+                sense = dataclasses.replace(sense, specific=pointer)
             return Completion(error.data_in, Status.CHECK_CONDITION, sense)
         if isinstance(error, Refusal):
             return Completion(status=error.status)

@@ -1,6 +1,7 @@
 """The mode pages of the virtual disk, their effects, and its block descriptors (SBC-4 6.5).
 
-Block length and number of blocks that MODE SELECT sets are for the next FORMAT UNIT: the medium is as it was until then.
+Block length and number of blocks that MODE SELECT sets are for the next FORMAT UNIT; until then the medium stays
+as it was.
 """
 
 from __future__ import annotations
