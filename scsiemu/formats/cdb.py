@@ -95,10 +95,11 @@ _MODE_SENSE_10 = record(
     "control" / u8,
 )
 
-_SERVICE_ACTION_IN_16 = record(
+# LOGICAL BLOCK ADDRESS and PMI of SBC-2 are obsolete.
+_READ_CAPACITY_16 = record(
     "opcode" / u8,
     reserved(3), "service_action" / bits(5),
-    "lba" / u64,
+    reserved(64),
     "allocation_length" / u32,
     reserved(8),
     "control" / u8,
@@ -276,8 +277,14 @@ CDBS: Final[dict[tuple[int, int | None], tuple[str, Construct]]] = {
             "lba" / u64, "number_of_logical_blocks" / u32, reserved(2), "group_number" / bits(6), "control" / u8,
         ),
     ),
-    (0x9E, 0x10): ("READ CAPACITY(16)", _SERVICE_ACTION_IN_16),
-    (0x9E, 0x12): ("GET LBA STATUS(16)", _SERVICE_ACTION_IN_16),
+    (0x9E, 0x10): ("READ CAPACITY(16)", _READ_CAPACITY_16),
+    (0x9E, 0x12): (
+        "GET LBA STATUS(16)",
+        record(
+            "opcode" / u8, reserved(3), "service_action" / bits(5), "starting_lba" / u64,
+            "allocation_length" / u32, "report_type" / u8, "control" / u8,
+        ),
+    ),
     (0xA0, None): (
         "REPORT LUNS",
         record(
