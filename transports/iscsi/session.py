@@ -463,12 +463,9 @@ class Session:
         if not alone:
             return
         bidi_residual = 0
-        if command.data_out_length:
-            if expected:
-                # 11.4.1: o and u are for the read part of a bidirectional command.
-                bidi_residual, flags = residual, flags << 2
-            else:
-                flags = 0
+        if command.data_out_length or completion.data_out_wanted:
+            # 11.4.1: o and u are for the read part of a bidirectional command.
+            bidi_residual, flags = residual, flags << 2
             more, residual = _residual(completion.data_out_wanted, command.data_out_length)
             flags |= more
         sense = completion.sense_data
