@@ -1,0 +1,98 @@
+"""The README's support table: made from declarations, and up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scsiemu.app import support_table
+from scsiemu.cdb import CdbFields, CdbLayout
+from scsiemu.command import Command, Completion
+from scsiemu.operations import operation
+
+SIX = CdbLayout("opcode:8 _:3 service_action:5 _:24 control:8")
+README = Path(__file__).parents[2] / "README.md"
+
+
+class Lamp:
+    """A device type."""
+
+    @operation(0xC0, "LIGHT", SIX, service_action=0x02, standard="LAMP-1 5.1")
+    def light(self, command: Command, cdb: CdbFields) -> Completion:
+        """On."""
+        return Completion()
+
+
+class Dimmer(Lamp):
+    """One with an operation more, that depends on its configuration."""
+
+    @operation(0xC0, "DIM", SIX, service_action=0x01, available=lambda server: False, standard="LAMP-1 5.2")
+    def dim(self, command: Command, cdb: CdbFields) -> Completion:
+        """Less."""
+        return Completion()
+
+
+def test_support_table_rows() -> None:
+    """A row for each operation in order of opcode and service action, a column for each device type."""
+    assert support_table.support_table({"lamp": Lamp, "dimmer": Dimmer}).splitlines() == [
+        "| opcode | service action | command | lamp | dimmer | standard |",
+        "|---|---|---|---|---|---|",
+        "| C0h | 01h | DIM |  | if configured | LAMP-1 5.2 |",
+        "| C0h | 02h | LIGHT | yes | yes | LAMP-1 5.1 |",
+    ]
+
+
+def test_support_table_replaced_between_markers() -> None:
+    """Only what is between the markers changes."""
+    text = f"before\n{support_table.BEGIN}\nold\n{support_table.END}\nafter\n"
+
+    found = support_table.replace_table(text, "new")
+
+    assert found == f"before\n{support_table.BEGIN}\nnew\n{support_table.END}\nafter\n"
+    assert support_table.replace_table(found, "new") == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no markers",
+        support_table.BEGIN,
+        f"{support_table.END}{support_table.BEGIN}",
+        f"{support_table.BEGIN}{support_table.BEGIN}{support_table.END}",
+    ],
+)
+def test_support_table_markers_missing(text: str) -> None:
+    """A text without one pair of markers is refused, not guessed at."""
+    with pytest.raises(support_table.MarkersMissing):
+        support_table.replace_table(text, "new")
+
+
+def test_support_table_check_and_write(tmp_path: Path) -> None:
+    """--check tells an old table, --write mends it, then --check is content."""
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# x\n{support_table.BEGIN}\nold\n{support_table.END}\n")
+
+    results = [
+        support_table.main(["--check", str(readme)]),
+        support_table.main(["--write", str(readme)]),
+        support_table.main(["--check", str(readme)]),
+    ]
+
+    assert results == [1, 0, 0]
+    assert "| 12h |  | INQUIRY |" in readme.read_text()
+
+
+def test_support_table_check_without_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file without markers, or no file, is exit code 2 and a message."""
+    readme = tmp_path / "README.md"
+    readme.write_text("# x\n")
+
+    assert support_table.main(["--check", str(readme)]) == 2
+    assert support_table.BEGIN in capsys.readouterr().err
+    assert support_table.main(["--check", str(tmp_path / "nothing")]) == 2
+
+
+def test_support_table_readme_is_up_to_date() -> None:
+    """The README says what the device types declare, no more and no less."""
+    assert support_table.main(["--check", str(README)]) == 0
