@@ -20,9 +20,10 @@ from scsiemu.io_requests import IoRequest, LoadState, Performer, SaveState, Tick
 from scsiemu.lun import unit_lun
 from scsiemu.nexus import InitiatorPort, TargetPort
 from scsiemu.operations import Operation, OperationTable
-from scsiemu.sam import STATUS_NAMES, Status, TaskAttribute
+from scsiemu.sam import STATUS_NAMES, Status, TaskAttribute, TaskManagementFunction, TaskManagementResponse
 from scsiemu.sense import Sense, SenseCode, decode_sense
 from scsiemu.target import Target
+from scsiemu.unit_attention import ATTENTION_LIMIT
 
 __all__ = ["Exchange", "Initiator", "Result", "StateDictionary"]
 
@@ -242,8 +243,23 @@ class Initiator:
     def clear_attentions(self) -> None:
         """Clear what is pending for this nexus at every unit."""
         for lun in self.nexus.units:
-            while self.nexus.units[lun].attentions:
-                self.execute(lun, b"\x03\0\0\0\xfc\0")
+            for _ in range(ATTENTION_LIMIT):
+                if self.nexus.units[lun].attentions:
+                    self.execute(lun, b"\x03\0\0\0\xfc\0")
+
+    def manage(
+        self, function: TaskManagementFunction, lun: int = 0, *, tag: int | None = None
+    ) -> TaskManagementResponse:
+        """Perform a task management function and wait for its answer."""
+        mark = object()
+        self.target.manage(function, self.nexus, unit_lun(lun), tag=tag, origin=mark)
+        for _ in range(_MOST_TURNS):
+            response = self.target.next_management_response()
+            if response is not None and response.origin is mark:
+                return response.response
+            if response is None and not self.turn():
+                break
+        raise RuntimeError(f"{function} is not answered")
 
     def close(self) -> None:
         """Lose the nexus."""

@@ -50,7 +50,8 @@ def test_log_sense_subpages() -> None:
     assert one.command("LOG SENSE", pc=1, page_code=0x0E, subpage_code=0xFF).data == bytes.fromhex(
         "ceff0006 0e00 0e01 0eff"
     )
-    assert one.command("LOG SENSE", pc=1, page_code=0x0E, subpage_code=1).data == bytes.fromhex("ce010006 0000 03020000")
+    data = one.command("LOG SENSE", pc=1, page_code=0x0E, subpage_code=1).data
+    assert data == bytes.fromhex("ce010006 0000 03020000")
     assert field(one.command("LOG SENSE", pc=1, page_code=0x0E, subpage_code=2)) == 3
 
 
@@ -127,11 +128,12 @@ def test_log_select_resets_nothing_else(fields: dict[str, int]) -> None:
 def test_log_select_refuses_fields() -> None:
     """SP; an unknown page; PCR, page or subpage beside a parameter list."""
     one = World().one
+    page = bytes.fromhex("0600000c 0000 0008 00000000 00000007")
 
     assert field(one.command("LOG SELECT", sp=1)) == 1
     assert field(one.command("LOG SELECT", pcr=1, page_code=0x3E)) == 2
     for fields, byte in (({"pcr": 1}, 1), ({"page_code": 6}, 2), ({"subpage_code": 6}, 3)):
-        result = one.command("LOG SELECT", pc=1, data_out=bytes.fromhex("0600000c 0000 0008 00000000 00000007"), **fields)
+        result = one.command("LOG SELECT", pc=1, data_out=page, **fields)
         assert result.code == asc.INVALID_FIELD_IN_CDB
         assert field(result) == byte
 

@@ -16,7 +16,6 @@ from scsiemu.mode_pages import ModeHeader, ModePage, ModePages, PageControl
 from scsiemu.sam import Status
 from scsiemu.sense import FieldPointer, decode_sense
 from scsiemu.spc_mode_pages import CONTROL
-from scsiemu.target import Target
 from scsiemu.testing.initiator import Initiator, Result, StateDictionary
 
 
@@ -417,4 +416,3 @@ def test_saved_record_round_trip() -> None:
 
     assert other.current == pages.current
     assert other.saved == pages.current
-    assert isinstance(World().target, Target)

@@ -8,7 +8,7 @@ from engine_spc_unit import PlainServer, World
 from scsiemu import asc
 from scsiemu.identity import Identity
 from scsiemu.sam import Status
-from scsiemu.sense import FieldPointer, Progress, SenseKey, decode_sense
+from scsiemu.sense import FieldPointer, Progress, decode_sense
 from scsiemu.testing.initiator import Initiator
 from scsiemu.well_known import REPORT_LUNS_LUN, TARGET_LOG_PAGES_LUN, ReportLunsUnit, TargetLogPagesUnit
 
@@ -55,7 +55,7 @@ def test_inquiry_identity_is_given() -> None:
 @pytest.mark.parametrize("wrong", [{"vendor": "TOO LONG NAME"}, {"serial": "\x7f"}, {"naa": b"123"}, {"eui64": b"1"}])
 def test_inquiry_identity_is_checked(wrong: dict[str, object]) -> None:
     """An identity that does not fit the fields is the caller's error."""
-    with pytest.raises(ValueError, match="at most|bytes"):
+    with pytest.raises(ValueError, match=r"at most|bytes"):
         Identity(**wrong)  # type: ignore[arg-type]  # that is the test
 
 
@@ -132,7 +132,7 @@ def test_report_luns_obeys_the_mask() -> None:
 
 
 def test_well_known_units() -> None:
-    """The REPORT LUNS unit answers as peripheral device type 1Eh and has few commands; TARGET LOG PAGES has LOG SENSE."""
+    """The REPORT LUNS unit is of peripheral device type 1Eh and has few commands; TARGET LOG PAGES has LOG SENSE."""
     world = World()
     world.target.add_unit(REPORT_LUNS_LUN, ReportLunsUnit())
     world.target.add_unit(TARGET_LOG_PAGES_LUN, TargetLogPagesUnit())
@@ -140,7 +140,8 @@ def test_well_known_units() -> None:
 
     assert world.one.command("INQUIRY", lun=REPORT_LUNS_LUN).data[0] == 0x1E
     assert world.one.command("TEST UNIT READY", lun=REPORT_LUNS_LUN).good
-    assert world.one.execute(REPORT_LUNS_LUN, bytes((0x1A, 0, 0x3F, 0, 4, 0))).code == asc.INVALID_COMMAND_OPERATION_CODE
+    mode_sense = world.one.execute(REPORT_LUNS_LUN, bytes((0x1A, 0, 0x3F, 0, 4, 0)))
+    assert mode_sense.code == asc.INVALID_COMMAND_OPERATION_CODE
     pages = world.one.command("LOG SENSE", lun=TARGET_LOG_PAGES_LUN, pc=1).data
     assert pages == bytes.fromhex("8000000100")
 
@@ -148,4 +149,3 @@ def test_well_known_units() -> None:
 def test_test_unit_ready_is_good() -> None:
     """A unit without a medium is ready."""
     assert World().one.command("TEST UNIT READY").status == Status.GOOD
-    assert asc.MODE_PARAMETERS_CHANGED.key == SenseKey.UNIT_ATTENTION
