@@ -300,13 +300,14 @@ class Target:
         """REPORT LUNS parameter data for a nexus (SPC-5 6.33); None for a SELECT REPORT that we do not have."""
         all_luns = sorted(nexus.units)
         match select:
-            case 0x00:
+            case 0x00 | 0x11:
+                # 11h: administrative units and those outside of a conglomerate, which all of ours are.
                 luns = [lun for lun in all_luns if not is_well_known(lun)]
             case 0x01:
                 luns = [lun for lun in all_luns if is_well_known(lun)]
             case 0x02:
                 luns = all_luns
-            case 0x10 | 0x11 | 0x12:
+            case 0x10 | 0x12:
                 # Administrative and subsidiary units of conglomerates (SPC-5 table 295): we have none.
                 luns = []
             case _:
