@@ -8,8 +8,8 @@ from typing import Any
 from scsiemu import asc
 from scsiemu.cdb import CdbLayout
 from scsiemu.command import Completion
-from scsiemu.errors import IoFailed
 from scsiemu.events import InternalFailure
+from scsiemu.io_requests import Flush, Sleep
 from scsiemu.nexus import Protocol, TargetPort
 from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sam import Status
@@ -22,6 +22,7 @@ TARGET = "iqn.2026-11.org.example:reservations"
 PLAIN = CdbLayout("opcode:8 _:3 lba?:21 length?:8 control:8")
 CONFLICT = Status.RESERVATION_CONFLICT
 GOOD = Status.GOOD
+TEN = CdbLayout("opcode:8 _:64 control:8")
 
 WRITE_EXCLUSIVE, EXCLUSIVE_ACCESS = 1, 3
 WRITE_EXCLUSIVE_RO, EXCLUSIVE_ACCESS_RO = 5, 6
@@ -43,9 +44,18 @@ class Unit(SpcDeviceServer):
 
     @operation(0x08, "READ(6)", PLAIN, data=DataDirection.NONE, conflict=ReservationClass.READ)
     @operation(0x0A, "WRITE(6)", PLAIN, data=DataDirection.NONE, conflict=ReservationClass.WRITE)
-    @operation(0xC0, "LOOK", PLAIN.__class__("opcode:8 _:72 control:8"), conflict=ReservationClass.PERSISTENT_ALLOWED)
+    @operation(0xC0, "LOOK", TEN, conflict=ReservationClass.PERSISTENT_ALLOWED)
     def nothing(self, command, cdb):
         return Completion()
+
+    @operation(0xC1, "WAIT", TEN, conflict=ReservationClass.ALWAYS)
+    def wait(self, command, cdb):
+        yield from Sleep(1000.0)
+        return Completion()
+
+    @operation(0xC2, "STORE", TEN, conflict=ReservationClass.ALWAYS)
+    def store(self, command, cdb):
+        return Flush()
 
 
 class Bench:
@@ -60,7 +70,7 @@ class Bench:
         for port in self.ports:
             self.target.add_port(port)
         self.server = Unit()
-        self.unit = self.target.add_unit(0, self.server, performer=refuse_io, state_performer=state)
+        self.unit = self.target.add_unit(0, self.server, state_performer=state)
 
     def initiator(self, number: int, port: int = 1) -> Peer:
         return Peer(self, number, port)
@@ -157,11 +167,6 @@ class Peer:
         found = list(self.nexus.units[0].attentions)
         self.nexus.units[0].attentions.clear()
         return found
-
-
-def refuse_io(request: Any, ticket: Any) -> Any:
-    """The unit has no medium."""
-    return IoFailed("gone")
 
 
 __all__ = ["Bench", "Peer", "StateDictionary", "Unit", "asc"]
