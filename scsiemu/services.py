@@ -20,9 +20,12 @@ from scsiemu.target import Target
 __all__ = [
     "AccessRule",
     "Authentication",
+    "Client",
+    "ConnectRequest",
     "Limit",
     "Listener",
     "Offer",
+    "Outcome",
     "Service",
     "ServiceDeclaration",
     "ServiceRequest",
@@ -115,6 +118,7 @@ class ServiceRequest:
         limits: by the names of the declaration; those not given have their defaults.
         report: takes lines for the operator; what came from peers is not escaped in them.
         event: takes what happened in a target.
+        discovery: what initiators must prove before they are told of targets; None for nothing.
     """
 
     listeners: tuple[Listener, ...]
@@ -123,6 +127,7 @@ class ServiceRequest:
     limits: Mapping[str, float]
     report: Callable[[str], None]
     event: Callable[[Target, Event], None]
+    discovery: Authentication | None = None
 
 
 class Service(Protocol):
@@ -137,6 +142,54 @@ class Service(Protocol):
 
 
 @value
+class ConnectRequest:
+    """A unit to log in to, as an initiator.
+
+    Args:
+        url: of the unit, in the form of the transport.
+        initiator: our name; empty for the transport's own.
+        user: our name and secret, where the target asks for them.
+        target_user: what the target must prove.
+        seconds: for the login, and for each command.
+    """
+
+    url: str
+    initiator: str = ""
+    user: tuple[str, bytes] | None = dataclasses.field(default=None, repr=False)
+    target_user: tuple[str, bytes] | None = dataclasses.field(default=None, repr=False)
+    seconds: float = 30.0
+
+
+@value
+class Outcome:
+    """How a command of a `Client` ended.
+
+    Args:
+        status: one of `sam.Status`.
+        sense: sense data, empty for none.
+        data_in: what came.
+        underflow: bytes that were offered or wanted and not transferred.
+        overflow: bytes that could not be transferred because the expected length is too small.
+    """
+
+    status: int
+    sense: bytes = b""
+    data_in: bytes = b""
+    underflow: int = 0
+    overflow: int = 0
+
+
+class Client(Protocol):
+    """An initiator that is logged in to a unit. It blocks: for one command after the other."""
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> Outcome:
+        """Execute a command. Raises OSError when the connection or the time is at its end."""
+
+    def close(self) -> None:
+        """Log out."""
+
+
+@value
 class ServiceDeclaration:
     """A transport that serves targets.
 
@@ -145,9 +198,11 @@ class ServiceDeclaration:
         url: of a unit: listener, target name, LUN.
         open: begins to serve. Raises OSError and ValueError, one sentence each.
         check_name: the normal form of a target name. Raises ValueError.
+        connect: logs in to a unit. Raises ValueError for a URL that is none, and OSError, one sentence each.
     """
 
     limits: tuple[Limit, ...]
     url: Callable[[Listener, str, int], str]
     open: Callable[[ServiceRequest], Awaitable[Service]]
     check_name: Callable[[str], str]
+    connect: Callable[[ConnectRequest], Client]

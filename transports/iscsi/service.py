@@ -9,6 +9,7 @@ from typing import Any, Final
 from scsiemu.events import Event
 from scsiemu.services import AccessRule, Authentication, Limit, Listener, Offer, ServiceDeclaration, ServiceRequest
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
+from transports.iscsi.client import connect
 from transports.iscsi.names import normalise_name
 from transports.iscsi.node import InitiatorAccess, IscsiTarget, NodeLimits, TargetNode
 from transports.iscsi.server import IscsiTransport
@@ -52,7 +53,9 @@ class IscsiService:
 
 async def open_service(request: ServiceRequest) -> IscsiService:
     """Serve. Raises OSError (a portal cannot be opened) and ValueError (CHAP secrets, networks)."""
-    node = TargetNode(random_bytes=secrets.token_bytes, limits=_limits(request.limits))
+    node = TargetNode(
+        random_bytes=secrets.token_bytes, limits=_limits(request.limits), discovery_chap=_chap(request.discovery)
+    )
     for offer in request.offers:
         node.add_target(_entry(offer))
 
@@ -70,9 +73,18 @@ async def open_service(request: ServiceRequest) -> IscsiService:
 
 def _limits(given: Mapping[str, float]) -> NodeLimits:
     fields: dict[str, Any] = {}
+    memory = given.get(_MAX_MEMORY.name)
+    if memory is not None:
+        half = int(memory) // 2
+        fields = {
+            "queued_bytes": min(_DEFAULTS.queued_bytes, half), "queued_bytes_total": half, "data_out_bytes": half
+        }
     for name, number in given.items():
-        field = _LIMITS[name][0]
-        fields[field] = type(getattr(_DEFAULTS, field))(number)
+        if name in _LIMITS:
+            field = _LIMITS[name][0]
+            fields[field] = type(getattr(_DEFAULTS, field))(number)
+            if isinstance(fields[field], int) and not fields[field]:
+                raise ValueError(f"--{name} must be at least 1")
     return NodeLimits(**fields)
 
 
@@ -116,11 +128,18 @@ def _check_name(name: str) -> str:
 
 _DEFAULTS: Final = NodeLimits()
 
+_MAX_MEMORY: Final = Limit(
+    "max-memory", "data on its way, of all connections: half for answers, half for write data",
+    _DEFAULTS.queued_bytes_total + _DEFAULTS.data_out_bytes, size=True,
+)
+
 ISCSI: Final = ServiceDeclaration(
-    limits=tuple(
-        Limit(name, text, getattr(_DEFAULTS, field), size) for name, (field, text, size) in _LIMITS.items()
+    limits=(
+        _MAX_MEMORY,
+        *(Limit(name, text, getattr(_DEFAULTS, field), size) for name, (field, text, size) in _LIMITS.items()),
     ),
     url=_url,
     open=open_service,
     check_name=_check_name,
+    connect=connect,
 )
