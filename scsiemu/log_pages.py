@@ -25,7 +25,7 @@ __all__ = [
 
 LogPageFunction: TypeAlias = "Callable[[Any], Iterable[LogParameter]]"
 
-F = TypeVar("F", bound=LogPageFunction)
+_F = TypeVar("_F", bound=LogPageFunction)
 
 
 class LogFormat:
@@ -45,11 +45,13 @@ class LogParameter:
         code: PARAMETER CODE.
         value: PARAMETER VALUE.
         format: one of `LogFormat`.
+        settable: LOG SELECT may set it, where its page allows that at all.
     """
 
     code: int
     value: bytes
     format: int = LogFormat.BINARY_LIST
+    settable: bool = True
 
     @property
     def is_counter(self) -> bool:
@@ -71,8 +73,8 @@ class LogPage:
         reset: name of the method that sets its parameters to their defaults (LOG SELECT with PCR), if that is
             possible: `def reset(self) -> None`.
         select: name of the method that takes cumulative values from LOG SELECT, where the page allows:
-            `def select(self, parameter: LogParameter) -> None`. It is called for parameters of existing codes
-            and of equal length only.
+            `def select(self, parameter: LogParameter) -> None`. It is called for settable parameters of
+            existing codes and of equal length only.
         available: asked with the device server; None for always.
         standard: where it is described.
         function: name of the method.
@@ -102,10 +104,10 @@ def log_page(
     select: str | None = None,
     available: Callable[[Any], bool] | None = None,
     standard: str = "SPC-5",
-) -> Callable[[F], F]:
+) -> Callable[[_F], _F]:
     """Declare the decorated method as a log page; the arguments are those of `LogPage`."""
 
-    def declare(function: F) -> F:
+    def declare(function: _F) -> _F:
         declared = LogPage(page, subpage, name, reset, select, available, standard, function.__name__)
         function.__log_page__ = declared  # type: ignore[attr-defined]  # functions take attributes
         return function

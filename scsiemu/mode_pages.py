@@ -23,7 +23,7 @@ __all__ = [
     "parse_mode_parameters",
 ]
 
-PageKey = tuple[int, int]
+_PageKey = tuple[int, int]
 
 
 class PageControl:
@@ -55,7 +55,7 @@ class ModePage:
     standard: str = "SPC-5"
 
     @property
-    def key(self) -> PageKey:
+    def key(self) -> _PageKey:
         """Page code and subpage code."""
         return (self.page, self.subpage)
 
@@ -115,7 +115,7 @@ class ModeFieldRefused(Exception):
 
 
 # New bytes of pages, by page code and subpage code.
-PageValues = dict[PageKey, bytes]
+PageValues = dict[_PageKey, bytes]
 
 
 class ModePages:
@@ -128,7 +128,7 @@ class ModePages:
     def __init__(self, pages: Iterable[ModePage]) -> None:
         # Ascending, page 00h (vendor specific) last (SPC-5 6.14.1).
         ordered = sorted(pages, key=lambda page: (page.page == 0, page.page, page.subpage))
-        self.pages: dict[PageKey, ModePage] = {page.key: page for page in ordered}
+        self.pages: dict[_PageKey, ModePage] = {page.key: page for page in ordered}
         self.default: PageValues = {key: page.layout.defaults for key, page in self.pages.items()}
         self.current: PageValues = dict(self.default)
         self.saved: PageValues = dict(self.default)

@@ -145,7 +145,7 @@ class LogOperations(InquiryOperations):
         declared = available_log_pages(self).get((page, subpage))
         current = None
         if declared is not None and declared.select is not None:
-            same = [p for p in self.log_parameters(declared) if p.code == parameter.code]
+            same = [p for p in self.log_parameters(declared) if p.code == parameter.code and p.settable]
             current = same[0] if same else None
         wrong = None
         if declared is None or declared.select is None or current is None:
@@ -219,15 +219,12 @@ class CommonLogPages(LogOperations):
         counters = self.counters
         return [
             LogParameter(0x0002, self._accounting_date, LogFormat.ASCII_LIST),
-            LogParameter(0x0004, counters.start_stop_cycles.to_bytes(4, "big")),
-            LogParameter(0x0006, counters.load_unload_cycles.to_bytes(4, "big")),
+            LogParameter(0x0004, counters.start_stop_cycles.to_bytes(4, "big"), settable=False),
+            LogParameter(0x0006, counters.load_unload_cycles.to_bytes(4, "big"), settable=False),
         ]
 
     def set_accounting_date(self, parameter: LogParameter) -> None:
-        """LOG SELECT sets the accounting date of page 0Eh; the counters it cannot set."""
-        if parameter.code != 0x0002:
-            pointer = FieldPointer(4, in_cdb=False)
-            raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=pointer)
+        """LOG SELECT sets the accounting date of page 0Eh."""
         self._accounting_date = parameter.value
 
     @log_page(0x0F, "Application client", reset="reset_general_usage", select="set_general_usage",

@@ -127,6 +127,12 @@ class TimestampOperations(InquiryOperations):
         super().attached()
         self._clock_set_at = self.unit.now
 
+    def reset(self, kind: str) -> None:
+        """A hard reset makes the timestamp zero again (SPC-5 5.3); a logical unit reset leaves it."""
+        super().reset(kind)
+        if kind != "logical unit reset":
+            self._set_clock(0, origin=0b000)
+
     def set_timestamp(self, milliseconds: int) -> None:
         """Set the clock by other means than SET TIMESTAMP: milliseconds since 1970-01-01 00:00 UT."""
         self._set_clock(milliseconds, origin=0b011)

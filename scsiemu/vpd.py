@@ -22,7 +22,7 @@ __all__ = [
 
 VpdPageFunction: TypeAlias = Callable[[Any, Command], bytes]
 
-F = TypeVar("F", bound=VpdPageFunction)
+_F = TypeVar("_F", bound=VpdPageFunction)
 
 
 @value
@@ -46,10 +46,10 @@ class VpdPage:
 
 def vpd_page(
     code: int, name: str, *, available: Callable[[Any], bool] | None = None, standard: str = "SPC-5"
-) -> Callable[[F], F]:
+) -> Callable[[_F], _F]:
     """Declare the decorated method as a VPD page; the arguments are those of `VpdPage`."""
 
-    def declare(function: F) -> F:
+    def declare(function: _F) -> _F:
         declared = VpdPage(code, name, available, standard, function.__name__)
         function.__vpd_page__ = declared  # type: ignore[attr-defined]  # functions take attributes
         return function

@@ -199,8 +199,11 @@ def test_log_select_accounting_date() -> None:
 
     assert world.one.command("LOG SELECT", pc=1, data_out=bytes.fromhex("0e00000a 0002 0106") + b"202647").good
     assert world.one.command("LOG SENSE", pc=1, page_code=0x0E).data[8:14] == b"202647"
-    result = world.one.command("LOG SELECT", pc=1, data_out=bytes.fromhex("0e000008 0004 0304 00000001"))
+    both = bytes.fromhex("0e000012 0002 0106") + b"199901" + bytes.fromhex("0004 0304 00000001")
+    result = world.one.command("LOG SELECT", pc=1, data_out=both)
     assert result.code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+    assert field(result) == 14
+    assert world.one.command("LOG SENSE", pc=1, page_code=0x0E).data[8:14] == b"202647"
 
 
 @given(st.binary(max_size=64))

@@ -120,6 +120,19 @@ def test_set_timestamp_lengths() -> None:
     assert one.command("REPORT TIMESTAMP").data[2] == 0
 
 
+def test_set_timestamp_resets() -> None:
+    """A hard reset makes the timestamp zero, a logical unit reset leaves it (SPC-5 5.3)."""
+    world = World()
+    world.server.set_timestamp(5)
+    world.one.clear_attentions()
+    world.server.reset("logical unit reset")
+    kept = world.one.command("REPORT TIMESTAMP").data[4:10]
+    world.server.reset("target reset")
+
+    assert kept == (5).to_bytes(6, "big")
+    assert world.one.command("REPORT TIMESTAMP").data[2:10] == bytes(8)
+
+
 def test_set_timestamp_by_operator() -> None:
     """Set from outside of SCSI the origin is 011b and everyone hears of it."""
     world = World()
