@@ -98,7 +98,8 @@ def parse_url(url: str) -> IscsiUrl:
     options = {key: values[-1] for key, values in parse_qs(split.query).items()}
     target_user, target_secret = options.get("target_user", ""), options.get("target_password", "")
     try:
-        header_digest, data_digest = (_DIGESTS[options.get(key, "").lower()] for key in ("header_digest", "data_digest"))
+        header_digest = _DIGESTS[options.get("header_digest", "").lower()]
+        data_digest = _DIGESTS[options.get("data_digest", "").lower()]
     except KeyError as error:
         raise ValueError(f"{error.args[0]!r} is not a digest: crc32c or none") from None
     return IscsiUrl(

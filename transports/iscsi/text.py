@@ -77,7 +77,7 @@ class TextBuffer:
             return None
         text = b"".join(self._parts)
         self._parts.clear()
-        pairs = decode_text(text, max_keys=self._max_keys - self._keys)
+        pairs = decode_text(text, max_keys=self._max_keys - self._keys, repeated=self._repeated)
         self._keys += len(pairs)
         return pairs
 
