@@ -190,14 +190,14 @@ def _mask(group: _Group, text: str, arguments: argparse.Namespace) -> None:
     name, equals, listed = text.rpartition("=")
     luns: dict[int, int] = {}
     try:
+        if not (name and equals):
+            raise ValueError("the name of the initiator is missing")
         for word in listed.split(","):
             seen_text, colon, real_text = word.partition(":")
             seen = _lun(seen_text)
             if seen in luns:
                 raise ValueError(f"LUN {seen} is given twice")
             luns[seen] = _lun(real_text) if colon else seen
-        if not (name and equals):
-            raise ValueError("the name of the initiator is missing")
     except ValueError as error:
         raise Failure(f"--mask {text}: {error}; write INITIATOR=0,2 or INITIATOR=0:2", ExitCode.USAGE) from None
     if name in group.masks:

@@ -1,7 +1,7 @@
 """The program `scsiemu`: its sub-commands, each imported when it is used, and how it ends.
 
-Every error of a user is one sentence on stderr and an exit code of `ExitCode`; a bug of ours, too, unless SCSIEMU_DEBUG is
-set: then its traceback is shown.
+Every error of a user is one sentence on stderr and an exit code of `ExitCode`. So is a bug of ours, unless
+SCSIEMU_DEBUG is set: then its traceback is shown.
 """
 
 from __future__ import annotations

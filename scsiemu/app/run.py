@@ -3,9 +3,9 @@
     scsiemu run --disk 1G -- qemu-img info {uri}
     scsiemu run --disk 1G --disk img.raw,ro -- my-test {uri0} {uri1}
 
-In the command {uri} is the URL of LUN 0 of the first target, {uri0}, {uri1} ... those of all units in order, {portal} is
-HOST:PORT, {host} and {port} its parts, {iqn} the name of the first target. The environment has SCSIEMU_URI, SCSIEMU_PORTAL
-and SCSIEMU_IQN.
+In the command {uri} is the URL of LUN 0 of the first target, {uri0}, {uri1} ... those of all units in order, {portal}
+is HOST:PORT, {host} and {port} its parts, {iqn} the name of the first target. The environment has SCSIEMU_URI,
+SCSIEMU_PORTAL and SCSIEMU_IQN.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Units from the command line: which options there are, what a value means, and the stores that it needs.
 
-The options come from the entry points of group `scsiemu.units`: `disk` there makes `--disk`. A declaration is loaded when
-its option is used (or its help asked for), so a device type that nobody names costs nothing.
+The options come from the entry points of group `scsiemu.units`: `disk` there makes `--disk`. A declaration is loaded
+when its option is used (or its help asked for), so a device type that nobody names costs nothing.
 """
 
 from __future__ import annotations

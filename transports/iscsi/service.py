@@ -9,10 +9,10 @@ from typing import Any, Final
 from scsiemu.events import Event
 from scsiemu.services import AccessRule, Authentication, Limit, Listener, Offer, ServiceDeclaration, ServiceRequest
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
-from transports.iscsi.client import connect
 from transports.iscsi.names import normalise_name
 from transports.iscsi.node import InitiatorAccess, IscsiTarget, NodeLimits, TargetNode
 from transports.iscsi.server import IscsiTransport
+from transports.iscsi.service_client import connect_unit
 
 __all__ = ["ISCSI", "IscsiService", "open_service"]
 
@@ -141,5 +141,5 @@ ISCSI: Final = ServiceDeclaration(
     url=_url,
     open=open_service,
     check_name=_check_name,
-    connect=connect,
+    connect=connect_unit,
 )
