@@ -32,6 +32,7 @@ class DiskConfig:
         physical_exponent: LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
         lowest_aligned: LOWEST ALIGNED LOGICAL BLOCK ADDRESS.
         thin: thin provisioned: LBPME, UNMAP; else fully provisioned without logical block provisioning management.
+        promises_zeros: LBPRZ 001b: initiators may rely on unmapped blocks reading as zeros (which they always do).
         pi_type: protection type 0 (none) to 3.
         write_protect: by the operator or because the store is read-only.
         removable: the medium can be changed.
@@ -43,7 +44,7 @@ class DiskConfig:
         max_compare: MAXIMUM COMPARE AND WRITE LENGTH, up to 255.
         max_unmap_blocks, max_unmap_descriptors: for each UNMAP.
         unmap_granularity: OPTIMAL UNMAP GRANULARITY.
-        max_write_same: MAXIMUM WRITE SAME LENGTH.
+        max_write_same: MAXIMUM WRITE SAME LENGTH; default 65535.
         max_atomic: MAXIMUM ATOMIC TRANSFER LENGTH.
         atomic_alignment, atomic_granularity: 0 for none.
         max_streams: MAXIMUM NUMBER OF STREAMS.
@@ -60,6 +61,7 @@ class DiskConfig:
     physical_exponent: int = 0
     lowest_aligned: int = 0
     thin: bool = True
+    promises_zeros: bool = True
     pi_type: int = 0
     write_protect: bool = False
     removable: bool = False
@@ -102,7 +104,7 @@ class DiskConfig:
         fill = {
             "max_transfer": self.max_transfer or _DEFAULT_TRANSFER // self.block_size,
             "unmap_granularity": self.unmap_granularity or 1 << self.physical_exponent,
-            "max_write_same": self.max_write_same or 0xFFFFFFFF,
+            "max_write_same": self.max_write_same or 0xFFFF,
             "resource_blocks": self.resource_blocks or self.capacity,
             "stoppable": not self.removable if self.stoppable is None else self.stoppable,
         }

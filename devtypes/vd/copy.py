@@ -322,12 +322,9 @@ def _cscd_list(data: bytes) -> list[bytes]:
     if len(data) % _CSCD_SIZE:
         raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
     found = [data[at : at + _CSCD_SIZE] for at in range(0, len(data), _CSCD_SIZE)]
-    for number, cscd in enumerate(found):
-        at = _HEADER + number * _CSCD_SIZE
-        if cscd[0] != _IDENTIFICATION:
-            raise CheckCondition(asc.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE)
-        if cscd[1] >> 6:            # LU ID TYPE: only 00b, logical unit number
-            raise _invalid(at + 1)
+    # LU ID TYPE says how to read a LUN field; this kind of descriptor has none.
+    if any(cscd[0] != _IDENTIFICATION for cscd in found):
+        raise CheckCondition(asc.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE)
     return found
 
 

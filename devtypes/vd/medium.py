@@ -83,7 +83,8 @@ class Medium(Provisioning):
         """Capacity, protection, physical blocks, provisioning."""
         config = self.config
         protection = (config.pi_type - 1) << 1 | 1 if config.pi_type else 0
-        low = config.lowest_aligned | (_LBPME | _LBPRZ if config.thin else 0)
+        zeros = _LBPRZ if config.promises_zeros else 0
+        low = config.lowest_aligned | (_LBPME | zeros if config.thin else 0)
         return Completion(
             _CAPACITY_16.pack(self.blocks - 1, self.block_size, protection, config.physical_exponent, low)
         )

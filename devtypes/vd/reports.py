@@ -85,7 +85,7 @@ class DiskReports(DiskModes):
         """UNMAP, WRITE SAME(10) and (16) unmap; unmapped blocks read as zeros."""
         if not self.config.thin:
             return bytes(4)
-        return bytes((self.threshold_exponent, 0xE4, _THIN, 0))
+        return bytes((self.threshold_exponent, 0xE0 | self.config.promises_zeros << 2, _THIN, 0))
 
     @vpd_page(0xB3, "Referrals", standard="SBC-4 6.6.8")
     def vpd_referrals(self, command: Command) -> bytes:

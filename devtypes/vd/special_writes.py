@@ -50,6 +50,10 @@ class SpecialWrites(ReadWrite):
         if blocks > self.config.max_compare:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
         if not blocks:
+            # Data for whole blocks and a count of zero: a count that does not fit its field, whose data must not
+            # be taken for written.
+            if command.data_out_length >= 2 * self.block_size:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
             return Completion()
         size = 2 * blocks * (self.block_size + (PI_SIZE if protect else 0))
         # With half an operation's data there is nothing to compare or nothing to write (SAM-5 5.4.3).
