@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -120,14 +121,14 @@ def _data_out(given: str | None) -> bytes:
         return b""
     if given == "-":
         return sys.stdin.buffer.read(_MOST_DATA)
-    path = Path(given)
-    try:
-        if path.is_file():
-            if path.stat().st_size > _MOST_DATA:
+    # Not Path.is_file: hexadecimal that is longer than a file name may be is no error.
+    if os.path.isfile(given):
+        try:
+            if os.path.getsize(given) > _MOST_DATA:
                 raise Failure(f"--data-out: {given} has more than {_MOST_DATA} bytes", ExitCode.USAGE)
-            return path.read_bytes()
-    except OSError as error:
-        raise Failure(f"--data-out: {given} cannot be read: {error.strerror}") from None
+            return Path(given).read_bytes()
+        except OSError as error:
+            raise Failure(f"--data-out: {given} cannot be read: {error.strerror}") from None
     try:
         return parse_hex([given], what="--data-out")
     except Failure:

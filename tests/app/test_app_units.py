@@ -22,14 +22,20 @@ from scsiemu.unit_options import (
 ANY = UnitDeclaration(
     "SIZE|PATH",
     "for tests",
-    (UnitOption("ro", "a flag"), UnitOption("block", "a number", parse_number, "N"), UnitOption("text", "text", str, "T")),
+    (
+        UnitOption("ro", "a flag"), UnitOption("block", "a number", parse_number, "N"),
+        UnitOption("text", "text", str, "T"),
+    ),
     lambda argument: (),
 )
 
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512", 512), ("64M", 64 << 20), ("10G", 10 << 30), ("1T", 1 << 40), ("1k", 1024), ("8GiB", 8 << 30), ("4MB", 4 << 20)],
+    [
+        ("512", 512), ("64M", 64 << 20), ("10G", 10 << 30), ("1T", 1 << 40), ("1k", 1024), ("8GiB", 8 << 30),
+        ("4MB", 4 << 20),
+    ],
 )
 def test_unit_size_forms(text: str, size: int) -> None:
     """A size is a number of bytes, or one with a suffix of powers of 1024."""
@@ -85,8 +91,8 @@ def test_unit_options_hostile(text: str) -> None:
     """Any text is either parsed or refused with a ValueError."""
     try:
         argument = parse_unit(text, ANY)
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
+        return
     else:
         assert argument.subject
 
@@ -128,7 +134,9 @@ def store_of(text: str) -> StoreSpec:
         ),
         (
             "1M,faulty=fail read nth=3",
-            StoreSpec("faulty", {"rules": "fail read nth=3"}, StoreSpec("memory", {"size": 1 << 20, "read_only": False})),
+            StoreSpec(
+                "faulty", {"rules": "fail read nth=3"}, StoreSpec("memory", {"size": 1 << 20, "read_only": False})
+            ),
         ),
         # What the user names is what the initiator sees: 8 bytes of protection information come on top of each block.
         ("1M,pi=1", StoreSpec("memory", {"size": (1 << 20) // 512 * 520, "read_only": False})),
