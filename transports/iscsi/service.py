@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scsiemu.events import Event
-from scsiemu.services import AccessRule, Authentication, Limit, Listener, Offer, ServiceDeclaration, ServiceRequest
+from scsiemu.services import (
+    AccessRule,
+    Authentication,
+    Client,
+    ConnectRequest,
+    Limit,
+    Listener,
+    Offer,
+    ServiceDeclaration,
+    ServiceRequest,
+)
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
 from transports.iscsi.names import normalise_name
 from transports.iscsi.node import InitiatorAccess, IscsiTarget, NodeLimits, TargetNode
 from transports.iscsi.server import IscsiTransport
-from transports.iscsi.service_client import connect_unit
 
 __all__ = ["ISCSI", "IscsiService", "open_service"]
 
@@ -126,6 +135,12 @@ def _check_name(name: str) -> str:
     return normal
 
 
+def _connect(request: ConnectRequest) -> Client:
+    from transports.iscsi.service_client import connect_unit    # here: who serves has no need of it
+
+    return connect_unit(request)
+
+
 _DEFAULTS: Final = NodeLimits()
 
 _MAX_MEMORY: Final = Limit(
@@ -141,5 +156,5 @@ ISCSI: Final = ServiceDeclaration(
     url=_url,
     open=open_service,
     check_name=_check_name,
-    connect=connect_unit,
+    connect=_connect,
 )
