@@ -136,7 +136,7 @@ def _check_name(name: str) -> str:
 
 
 def _connect(request: ConnectRequest) -> Client:
-    from transports.iscsi.service_client import connect_unit    # here: who serves has no need of it
+    from transports.iscsi.service_client import connect_unit  # here: who serves has no need of it
 
     return connect_unit(request)
 
