@@ -25,7 +25,7 @@ from scsiemu.operations import DataDirection, ReservationClass, Result, operatio
 from scsiemu.sense import CheckCondition, FieldPointer, Sense, SenseCode, SenseKey
 from scsiemu.vpd import Association, vpd_page
 
-__all__ = ["Segment", "ThirdPartyCopy"]
+__all__ = ["CopyRecord", "Segment", "ThirdPartyCopy"]
 
 _MAX_CSCDS: Final = 16
 _MAX_SEGMENTS: Final = 64

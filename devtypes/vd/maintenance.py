@@ -43,7 +43,7 @@ _INITIALIZATION_PATTERN: Final = 0x08
 _FORMAT_IMMED: Final = 0x02
 _NEED_FOV: Final = 0x7C             # DPRY, DCRT, STPF, IP, DSP (bit 2 is obsolete)
 
-Work = Generator[IoRequest[Any], Any, None]
+_Work = Generator[IoRequest[Any], Any, None]
 
 
 class Maintenance(Medium):
@@ -132,7 +132,7 @@ class Maintenance(Medium):
 
     def _format_steps(
         self, command: Command, ongoing: Ongoing, wanted: DiskConfig, block: bytes, defects: list[int], *, fast: bool
-    ) -> Work:
+    ) -> _Work:
         old = self.config
         yield from self._others(command)
         if not fast:
@@ -217,7 +217,7 @@ class Maintenance(Medium):
             self.refresh()
         return Completion()
 
-    def _sanitize_steps(self, command: Command, ongoing: Ongoing, passes: list[bytes]) -> Work:
+    def _sanitize_steps(self, command: Command, ongoing: Ongoing, passes: list[bytes]) -> _Work:
         yield from self._others(command)
         seconds = self.config.sanitize_seconds
         try:
@@ -241,7 +241,7 @@ class Maintenance(Medium):
         self.refresh()
         return self.ongoing
 
-    def _others(self, command: Command) -> Work:
+    def _others(self, command: Command) -> _Work:
         """Let commands that passed their checks before this one come to their end."""
         for _ in range(_PATIENCE):
             others = (other for other in self.unit.task_set.commands.values() if other is not command)
@@ -249,7 +249,7 @@ class Maintenance(Medium):
                 return
             yield from Sleep(_PAUSE)
 
-    def _erase(self, ongoing: Ongoing, total: int, seconds: float) -> Work:
+    def _erase(self, ongoing: Ongoing, total: int, seconds: float) -> _Work:
         """Deallocate everything."""
         ongoing.done, ongoing.total = 0, total
         step = -(-total // _PIECES)
@@ -259,7 +259,7 @@ class Maintenance(Medium):
             yield from Sleep(seconds / _PIECES)
             ongoing.done += length
 
-    def _overwrite(self, ongoing: Ongoing, config: DiskConfig, block: bytes, seconds: float) -> Work:
+    def _overwrite(self, ongoing: Ongoing, config: DiskConfig, block: bytes, seconds: float) -> _Work:
         """Write a block to all blocks."""
         total = config.pi_offset
         step = min(_PIECE, -(-total // _PIECES)) // config.block_size * config.block_size or config.block_size
@@ -271,7 +271,7 @@ class Maintenance(Medium):
             offset += length
             ongoing.done += length
 
-    def _carry_out(self, steps: Work, name: str, *, immed: bool) -> Steps:
+    def _carry_out(self, steps: _Work, name: str, *, immed: bool) -> Steps:
         """Do the work within the command, or beside it with IMMED; beside it too when the command is aborted."""
         whole = self._whole(steps, name)
         if immed:
@@ -296,7 +296,7 @@ class Maintenance(Medium):
                     self.unit.start_background(whole, name)
                 raise
 
-    def _whole(self, steps: Work, name: str) -> Steps:
+    def _whole(self, steps: _Work, name: str) -> Steps:
         """The work and what its end means for the unit."""
         ongoing = self.ongoing
         assert ongoing is not None

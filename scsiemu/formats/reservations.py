@@ -22,11 +22,14 @@ from scsiemu.formats._words import bits, flag, raw, record, reserved, sized, u16
 
 __all__ = [
     "FULL_STATUS",
+    "READ_HEADER",
     "READ_KEYS",
     "READ_RESERVATION",
+    "REGISTER_AND_MOVE_HEADER",
     "REGISTER_AND_MOVE_LIST",
     "REPORT_CAPABILITIES",
     "RESERVATION_TYPE_NAMES",
+    "RESERVE_OUT_HEADER",
     "RESERVE_OUT_LIST",
     "TRANSPORT_ID",
 ]

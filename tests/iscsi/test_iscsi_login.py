@@ -154,7 +154,7 @@ def test_login_to_a_false_target() -> None:
 def test_login_redirected(status: int) -> None:
     """A redirection tells the address and ends the login."""
     policy = Policy()
-    policy.find_target = lambda *_: LoginRefusal(status, "[::1]:3261,2")  # type: ignore[method-assign]
+    policy.find_target = lambda *_: LoginRefusal(status, "[::1]:3261,2")  # type: ignore[method-assign]  # a policy for once
     with pytest.raises(LoginFailed) as error:
         log_in(policy, LoginOffer(INITIATOR, TARGET))
 

@@ -27,7 +27,7 @@ from transports.iscsi.initiator import (
 from transports.iscsi.initiator_login import LoginOffer
 from transports.iscsi.node import TargetNode
 
-__all__ = ["Loopback"]
+__all__ = ["Loopback", "Wire"]
 
 # What is done to bytes on their way: cut into pieces, recorded, lost.
 Wire: TypeAlias = Callable[[bytes], list[bytes]]

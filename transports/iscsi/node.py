@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EVERYONE", "InitiatorAccess", "IscsiTarget", "NodeLimits", "Portal", "TargetNode"]
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _EVENT_LIMIT: Final = 4096
 
@@ -120,7 +120,7 @@ class InitiatorAccess:
         for network in self.networks:
             ipaddress.ip_network(network, strict=False)     # raises ValueError
 
-    def admits(self, name: str, address: Address | None) -> bool:
+    def admits(self, name: str, address: _Address | None) -> bool:
         """Whether this is for that initiator."""
         wanted = self.name
         if not (name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted):
@@ -176,7 +176,7 @@ class IscsiTarget:
             self.ports[tag] = port
             target.add_port(port)
 
-    def access_of(self, initiator_name: str, address: Address | None) -> InitiatorAccess | None:
+    def access_of(self, initiator_name: str, address: _Address | None) -> InitiatorAccess | None:
         """The terms of an initiator, None where it may not use the target."""
         return next((access for access in self.access if access.admits(initiator_name, address)), None)
 
@@ -233,9 +233,9 @@ class TargetNode:
 
     def remove_target(self, name: str) -> None:
         """Offer it no longer; its sessions end. Raises KeyError."""
-        self.drop_sessions(self.targets.pop(name))
+        self.drop_sessions(self.targets.pop(name), "the target was removed")
 
-    def visible_targets(self, initiator_name: str, address: Address | None) -> Iterator[IscsiTarget]:
+    def visible_targets(self, initiator_name: str, address: _Address | None) -> Iterator[IscsiTarget]:
         """The targets that discovery tells an initiator of."""
         for entry in self.targets.values():
             if entry.discoverable and entry.access_of(initiator_name, address) is not None:
@@ -312,11 +312,11 @@ class TargetNode:
             if tsih and tsih not in self.sessions:
                 return tsih
 
-    def drop_sessions(self, entry: IscsiTarget) -> None:
+    def drop_sessions(self, entry: IscsiTarget, reason: str) -> None:
         """End all sessions of a target; what is queued for them is sent first."""
         for session in list(self.sessions.values()):
             if session.entry is entry:
-                session.connection.close_when_sent()
+                session.connection.close_when_sent(reason)
 
     def establish_nexus(
         self, entry: IscsiTarget, access: InitiatorAccess, initiator_name: str, isid: bytes, group: int

@@ -189,11 +189,13 @@ class Session:
         data = pdu.data
         nexus = self.nexus
         if direction == 0x40 and not data:
+            # A normal session has a nexus; asking costs more than nothing here.
             command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, b"", 0, length, self)  # type: ignore[arg-type]
             self._pledged += length
         elif direction == 0x20 and (
             not data or (len(data) <= length and len(data) <= self.first_burst_length and self.immediate_data)
         ):
+            # As above.
             command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, data, length, 0, self)  # type: ignore[arg-type]
         else:
             self._unusual_command(pdu)
