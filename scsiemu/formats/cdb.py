@@ -189,7 +189,7 @@ CDBS: Final[dict[tuple[int, int | None], tuple[str, Construct]]] = {
     (0x5A, None): ("MODE SENSE(10)", _MODE_SENSE_10),
     **{
         (0x5E, action): (
-            f"PERSISTENT RESERVE IN, {name}",
+            f"PERSISTENT RESERVE IN ({name})",
             record(
                 "opcode" / u8, reserved(3), "service_action" / bits(5), reserved(40), "allocation_length" / u16,
                 "control" / u8,
@@ -201,7 +201,7 @@ CDBS: Final[dict[tuple[int, int | None], tuple[str, Construct]]] = {
     },
     **{
         (0x5F, action): (
-            f"PERSISTENT RESERVE OUT, {name}",
+            f"PERSISTENT RESERVE OUT ({name})",
             record(
                 "opcode" / u8, reserved(3), "service_action" / bits(5), "scope" / bits(4), "type" / bits(4),
                 reserved(16), "parameter_list_length" / u32, "control" / u8,

@@ -160,11 +160,7 @@ VPD_PAGES: Final[dict[int, Construct]] = {
     0xB1: _page(_BLOCK_CHARACTERISTICS),
     0xB2: _page(_LOGICAL_BLOCK_PROVISIONING),
     0xB3: _page(
-        Struct(
-            Padding(4),
-            "header" / record("user_data_segment_size" / u32, "user_data_segment_multiplier" / u32),
-            Padding(16),
-        )
+        record(reserved(32), "user_data_segment_size" / u32, "user_data_segment_multiplier" / u32)
     ),
     0xB7: _page(
         record(

@@ -68,7 +68,7 @@ MODE_PAGES: Final[dict[tuple[int, int], Construct]] = {
         reserved(4), "initial_command_priority" / bits(4), "maximum_sense_data_length" / u8, reserved(8 * 25),
     ),
     (0x0A, 0x02): Struct(
-        "header" / record(reserved(24)),
+        "header" / record(reserved(96)),
         "application_tag_descriptors" / GreedyRange(
             record(
                 "last" / flag, reserved(7), reserved(40), "logical_block_application_tag" / u16,
