@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from reservation_bench import CONFLICT, GOOD, TYPES, Bench, StateDictionary, asc
 
 from scsiemu.sam import Status, TaskManagementFunction
 
 NUMBERS = st.integers(0, 2)
-KEYS = st.integers(0, 3)            # few, so that they meet
+NEW_KEYS = st.integers(0, 3)        # few, so that they meet
+KEYS = st.sampled_from([None] * 6 + [0, 1, 2])      # None: the key that the nexus is registered with
+READY = st.sampled_from([True, True, True, False])
 TYPE = st.sampled_from([*TYPES, *TYPES, 0, 2])
 CHECK = Status.CHECK_CONDITION
 ACCESS = {1: "w", 3: "rw", 5: "w", 6: "rw", 7: "w", 8: "rw"}     # what each type keeps out
@@ -169,35 +171,60 @@ class Reservations(RuleBasedStateMachine):
         self.peers = [self.bench.initiator(number + 1) for number in range(3)]
         self.model.pending = {0: [], 1: [], 2: []}
 
+    def make_way(self, who):
+        """End an SPC-2 reservation, register the nexus: without them most service actions only conflict."""
+        model = self.model
+        if model.spc2 is not None:
+            self.spc2(model.spc2, False, False)
+        if who not in model.key:
+            self.service_action(who, 0, 1 + who % 2, 0, True, "REGISTER", False)
+
     def told(self, who):
         """Unit attentions come first: take them, they must be those of the model."""
         assert self.peers[who].attentions() == self.model.pending[who]
         self.model.pending[who] = []
 
     @rule(
-        who=NUMBERS, key=KEYS, new=KEYS, type=TYPE, aptpl=st.booleans(),
+        who=NUMBERS, key=KEYS, new=NEW_KEYS, type=TYPE, aptpl=st.booleans(), ready=READY,
         action=st.sampled_from([
             "REGISTER", "REGISTER AND IGNORE EXISTING KEY", "RESERVE", "RELEASE", "CLEAR", "PREEMPT",
-            "PREEMPT AND ABORT",
+            "PREEMPT", "PREEMPT AND ABORT",
         ]),
     )
-    def service_action(self, who, key, new, type, aptpl, action):
+    def service_action(self, who, key, new, type, aptpl, action, ready):
         """Any service action with any keys."""
+        if ready:
+            self.make_way(who)
         self.told(who)
+        key = self.model.key.get(who, 0) if key is None else key
         expected = self.model.out(action, who, key, new, type, aptpl)
 
         assert self.peers[who].out(action, key, new, type=type, flags=aptpl).status == expected
 
+    @rule(who=NUMBERS, victim=NUMBERS, type=st.sampled_from(TYPES), abort=st.booleans(), zero=READY)
+    def preempt(self, who, victim, type, abort, zero):
+        """PREEMPT with a key that somebody has, or with zero where that means everybody."""
+        self.make_way(who)
+        key = 0 if not zero and self.model.type > 6 else self.model.key.get(victim, 1)
+        action = "PREEMPT AND ABORT" if abort else "PREEMPT"
+        self.service_action(who, None, key, type, True, action, False)
+
+    @precondition(lambda self: not self.model.type)
     @rule(who=NUMBERS, new=st.integers(1, 3), type=st.sampled_from(TYPES))
     def take(self, who, new, type):
-        """The usual way to a reservation, so that there often is one."""
-        self.service_action(who, 0, new, type, True, "REGISTER AND IGNORE EXISTING KEY")
-        self.service_action(who, new, 0, type, True, "RESERVE")
+        """The usual way to a reservation that others have registered for, so that there often is one."""
+        self.make_way(who)
+        for other in (who, (who + 1) % 3, (who + 2) % 3):
+            self.service_action(other, 0, new ^ (other == 2), type, True, "REGISTER AND IGNORE EXISTING KEY", False)
+        self.service_action(who, None, 0, type, True, "RESERVE", False)
 
-    @rule(who=NUMBERS, to=NUMBERS, key=KEYS, new=KEYS, unreg=st.booleans(), aptpl=st.booleans())
-    def move(self, who, to, key, new, unreg, aptpl):
-        """REGISTER AND MOVE to any of the three."""
+    @rule(who=NUMBERS, to=NUMBERS, key=KEYS, new=NEW_KEYS, unreg=st.booleans(), aptpl=st.booleans(), ready=READY)
+    def move(self, who, to, key, new, unreg, aptpl, ready):
+        """REGISTER AND MOVE to any of the three, by the holder if `ready`."""
+        if ready and self.model.owner is not None:
+            who = self.model.owner
         self.told(who)
+        key = self.model.key.get(who, 0) if key is None else key
         expected = self.model.move(who, to, key, new, unreg, aptpl)
         flags = unreg << 1 | aptpl
 
@@ -212,36 +239,31 @@ class Reservations(RuleBasedStateMachine):
 
         assert self.peers[who].command(name).status == expected
 
-    @rule(who=NUMBERS)
-    def log_out_and_in(self, who):
-        """Nexus loss: SPC-2 reservations end, registrations stay, pending attentions are forgotten."""
-        self.peers[who].initiator.close()
-        if self.model.spc2 == who:
-            self.model.spc2 = None
-        self.model.pending[who] = []
-        self.peers[who] = self.bench.initiator(who + 1)
-
-    @rule(who=NUMBERS, function=st.sampled_from([
-        TaskManagementFunction.LOGICAL_UNIT_RESET, TaskManagementFunction.TARGET_WARM_RESET,
-        TaskManagementFunction.TARGET_COLD_RESET,
+    @rule(who=NUMBERS, what=st.sampled_from([
+        "nexus loss", "nexus loss", "power loss", TaskManagementFunction.LOGICAL_UNIT_RESET,
+        TaskManagementFunction.TARGET_WARM_RESET, TaskManagementFunction.TARGET_COLD_RESET,
     ]))
-    def reset(self, who, function):
-        """Resets end SPC-2 reservations only."""
-        for number in range(3):
-            self.told(number)
-        self.bench.target.manage(function, self.peers[who].nexus)
-        for peer in self.peers:
-            peer.attentions()
-        self.model.spc2 = None
-
-    @rule()
-    def power_loss(self):
-        """Everything goes but what APTPL keeps; PRGENERATION starts at zero."""
-        self.model.spc2 = None
-        self.model.generation = 0
-        if not self.model.aptpl:
-            self.model.key, self.model.type, self.model.owner = {}, 0, None
-        self.boot()
+    def disturb(self, who, what):
+        """Nexus loss ends an SPC-2 reservation of that nexus and its attentions; a reset ends any; a power loss ends
+        registrations, too, but for APTPL, and sets PRGENERATION to zero. Registrations live through all else."""
+        model = self.model
+        if what == "power loss":
+            model.spc2, model.generation = None, 0
+            if not model.aptpl:
+                model.key, model.type, model.owner = {}, 0, None
+            self.boot()
+        elif what == "nexus loss":
+            self.peers[who].initiator.close()
+            model.spc2 = None if model.spc2 == who else model.spc2
+            model.pending[who] = []
+            self.peers[who] = self.bench.initiator(who + 1)
+        else:
+            for number in range(3):
+                self.told(number)
+            self.bench.target.manage(what, self.peers[who].nexus)
+            for peer in self.peers:
+                peer.attentions()
+            model.spc2 = None
 
     @invariant()
     def same_state(self):
@@ -275,4 +297,4 @@ class Reservations(RuleBasedStateMachine):
 class TestReservations(Reservations.TestCase):
     """Runs the state machine."""
 
-    settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+    settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
