@@ -29,6 +29,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     _add_placed(targets, "chap", "USER:SECRETFILE", "initiators must authenticate; repeatable")
     _add_placed(targets, "mutual-chap", "USER:SECRETFILE", "how the target authenticates to them")
     _add_placed(targets, "allow-initiator", "NAME", "only these initiators (* at the end for any rest); repeatable")
+    _add_placed(targets, "read-only-initiator", "NAME", "this initiator may read only; repeatable")
     _add_placed(targets, "allow-address", "ADDRESS[/BITS]", "only initiators from there; repeatable")
     _add_placed(
         targets, "mask", "INITIATOR=LUN,...",
@@ -37,6 +38,10 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen", action="append", metavar="HOST:PORT",
         help=f"where to listen, repeatable; port 0 lets the kernel choose (default 127.0.0.1:{DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "--discovery-chap", action="append", metavar="USER:SECRETFILE",
+        help="initiators must authenticate to be told of targets; repeatable",
     )
     parser.add_argument("--state", metavar="DIR", help="keep saved pages, APTPL reservations and the like here")
     parser.add_argument(

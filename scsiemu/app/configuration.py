@@ -42,12 +42,14 @@ class ServeConfiguration:
     Args:
         state: folder of the state store; empty for none.
         limits: of the transport, those given.
+        discovery: what initiators must prove before they are told of targets.
     """
 
     listeners: tuple[Listener, ...]
     targets: tuple[TargetConfiguration, ...]
     state: str
     limits: Mapping[str, float]
+    discovery: Authentication | None = None
     transport: str = "iscsi"
 
 
@@ -60,6 +62,7 @@ class _Group:
         self.users: dict[str, bytes] = {}
         self.own: Credentials | None = None
         self.initiators: list[str] = []
+        self.readers: list[str] = []
         self.networks: list[str] = []
         self.masks: dict[str, Mapping[int, int]] = {}
 
@@ -90,9 +93,8 @@ def configure(arguments: argparse.Namespace, *, listen: Sequence[str] = ()) -> S
         if names.count(name) > 1:
             raise Failure(f"two targets are named {name}; give each another name", ExitCode.USAGE)
     listeners = tuple(parse_listener(text) for text in arguments.listen or listen or (f"127.0.0.1:{DEFAULT_PORT}",))
-    return ServeConfiguration(
-        listeners, tuple(_finish(group, arguments) for group in groups), arguments.state or "", arguments.limits
-    )
+    targets = tuple(_finish(group, arguments) for group in groups)
+    return ServeConfiguration(listeners, targets, arguments.state or "", arguments.limits, _discovery(arguments))
 
 
 def parse_listener(text: str) -> Listener:
@@ -118,6 +120,16 @@ def parse_listener(text: str) -> Listener:
     return Listener(str(address), int(port_text))
 
 
+def _discovery(arguments: argparse.Namespace) -> Authentication | None:
+    users: dict[str, bytes] = {}
+    for text in arguments.discovery_chap or ():
+        found = _read(text, "--discovery-chap", arguments)
+        if found.user in users:
+            raise Failure(f"--discovery-chap: the user {found.user} is given twice", ExitCode.USAGE)
+        users[found.user] = found.secret
+    return Authentication(users, allow_weak=arguments.allow_weak_secrets) if users else None
+
+
 def _finish(group: _Group, arguments: argparse.Namespace) -> TargetConfiguration:
     if not group.units:
         raise Failure(
@@ -141,15 +153,15 @@ def _finish(group: _Group, arguments: argparse.Namespace) -> TargetConfiguration
 
 
 def _access(group: _Group) -> tuple[AccessRule, ...]:
-    """Rules in the order in which they are looked at: masked initiators, then others that are allowed."""
+    """Rules in the order in which they are looked at: the first that admits an initiator counts."""
     networks = tuple(group.networks)
-    rules = [AccessRule(name, networks, luns) for name, luns in group.masks.items()]
-    # Who is masked is allowed; naming an initiator shuts the others out.
-    rules += [AccessRule(name, networks) for name in group.initiators if name not in group.masks]
+    # Who is masked, or may read, is allowed; naming an initiator shuts out those that are not named.
+    names = dict.fromkeys((*group.masks, *group.readers, *group.initiators))
     if not group.initiators:
-        rules = [rule for rule in rules if rule.name != "*"]
-        rules.append(AccessRule("*", networks, group.masks.get("*")))
-    return tuple(rules)
+        names["*"] = None
+    # Names in full first, then beginnings, the longest of them first.
+    ordered = sorted(names, key=lambda name: (name.endswith("*"), -len(name)))
+    return tuple(AccessRule(name, networks, group.masks.get(name), name in group.readers) for name in ordered)
 
 
 def _chap(group: _Group, text: str, arguments: argparse.Namespace) -> None:
@@ -174,6 +186,10 @@ def _read(text: str, option: str, arguments: argparse.Namespace) -> Credentials:
 
 def _allow_initiator(group: _Group, text: str, arguments: argparse.Namespace) -> None:
     group.initiators.append(text)
+
+
+def _read_only_initiator(group: _Group, text: str, arguments: argparse.Namespace) -> None:
+    group.readers.append(text)
 
 
 def _allow_address(group: _Group, text: str, arguments: argparse.Namespace) -> None:
@@ -215,6 +231,7 @@ _PLACED: Final = {
     "chap": _chap,
     "mutual-chap": _mutual_chap,
     "allow-initiator": _allow_initiator,
+    "read-only-initiator": _read_only_initiator,
     "allow-address": _allow_address,
     "mask": _mask,
 }

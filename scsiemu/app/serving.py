@@ -9,6 +9,9 @@ Everything is found by entry point: stores, device types, the transport.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import resource
 import select
 from collections.abc import Callable
 from time import monotonic
@@ -65,6 +68,8 @@ class Serving:
         self.units: list[ServedUnit] = []
 
     async def __aenter__(self) -> Serving:
+        asyncio.get_running_loop().set_exception_handler(self._unexpected)
+        _raise_descriptor_limit()
         try:
             await self._open()
         except BaseException:
@@ -91,7 +96,8 @@ class Serving:
         if self._state is not None:
             stores.append(self._state)
         request = ServiceRequest(
-            configuration.listeners, offers, tuple(stores), configuration.limits, self._log, self._event
+            configuration.listeners, offers, tuple(stores), configuration.limits, self._log, self._event,
+            configuration.discovery,
         )
         try:
             self._service = await declared.open(request)
@@ -141,6 +147,15 @@ class Serving:
                 f"{type(event.error).__name__}: {event.error}"
             )
 
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised in a callback of the loop: one line, and the others are served on."""
+        error = context.get("exception")
+        if os.environ.get("SCSIEMU_DEBUG"):
+            loop.default_exception_handler(context)
+        else:
+            what = f"{type(error).__name__}: {error}" if error is not None else context.get("message")
+            self._log(f"internal error: {what}; this is a bug: please report it (SCSIEMU_DEBUG=1 shows where)")
+
     def _close_stores(self) -> None:
         """Flush and close every store; the state store last."""
         stores, self._stores = self._stores, []
@@ -158,6 +173,14 @@ class Serving:
 def shown_listener(listener: Listener) -> Listener:
     """A listener as somebody on this machine can reach it: a wildcard address becomes the loopback one."""
     return Listener({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host), listener.port)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection is a descriptor: allow as many as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _why(error: OSError | ValueError, configuration: ServeConfiguration) -> str:

@@ -166,10 +166,12 @@ def test_send_chap(tmp_path: Path) -> None:
 
 def test_send_masked() -> None:
     """LUN masking and initiator names decide what a session sees."""
-    a, b, c = (f"iqn.2026-11.example:{name}" for name in "abc")
+    a, b, c, d = (f"iqn.2026-11.example:{name}" for name in "abcd")
     with IscsiTarget(
-        "--disk", "1M", "--disk", "2M", "--allow-initiator", a, "--mask", f"{b}=0:1"
+        "--disk", "1M", "--disk", "2M", "--allow-initiator", a, "--mask", f"{b}=0:1", "--read-only-initiator", d
     ) as served:
+        write = ("2a" + "00" * 7 + "0100", "--data-out", "00" * 512)
+        writes = [send(served.url, *write, "--initiator", name).returncode for name in (a, d)]
         sizes = {}
         for name in (a, b):
             ended = send(served.url, "25" + "00" * 9, "--initiator", name, "--json")
@@ -177,5 +179,6 @@ def test_send_masked() -> None:
         refused = send(served.url, "00" * 6, "--initiator", c)
 
     assert sizes == {a: 2048, b: 4096}
+    assert writes == [0, 4]
     assert refused.returncode == 5
     assert "does not let this initiator in" in refused.stderr or "no such target" in refused.stderr
