@@ -493,7 +493,7 @@ class TargetConnection:
         # 11.9.1: Parameter3 is the time in which the Logout is expected.
         self._send_async(self.session, AsyncEvent.LOGOUT_REQUEST, parameter3=max(1, round(seconds)))
 
-    def close_when_sent(self, reason: str = "") -> None:
+    def close_when_sent(self, reason: str) -> None:
         """Take nothing more; close the socket once `out` is empty."""
         if self._deaf:
             return

@@ -322,6 +322,7 @@ class TargetNode:
         self, entry: IscsiTarget, access: InitiatorAccess, initiator_name: str, isid: bytes, group: int
     ) -> Nexus:
         """The I_T nexus of a new session."""
+        self.settle_all(entry.target)           # it need not hear of what happened before
         name = f"{initiator_name},i,0x{isid.hex()}"
         port = InitiatorPort(name, iscsi_transport_id(initiator_name, isid), initiator_name)
         return entry.target.nexus_established(

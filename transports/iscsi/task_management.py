@@ -132,7 +132,7 @@ def answered(response: ManagementResponse) -> None:
     respond(session, pending.itt, _RESPONSES[response.response], response.additional)
     if response.function is Function.TARGET_COLD_RESET and session.entry is not None:
         # 11.5.1: all sessions of the target are terminated.
-        session.node.drop_sessions(session.entry)
+        session.node.drop_sessions(session.entry, "target cold reset")
 
 
 def respond(session: Session, itt: int, code: int, additional: bytes = b"\0\0\0") -> None:

@@ -1,0 +1,652 @@
+"""Initiators that break the rules, over memory: rows F1 to F15 and C1 to C9 of what a target must survive.
+
+The oracle for all: no exception, no growth, no wrong byte, the session or at least the node goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iscsi_world import IQN, ME, World, inquiry, pattern, read, swap, tur, write
+
+from scsiemu.errors import RemoteProtocolError
+from scsiemu.sam import Status
+from scsiemu.sense import decode_sense
+from transports.iscsi import pdu as pdus
+from transports.iscsi.chap import ChapCredentials, ChapRequirement
+from transports.iscsi.codes import NO_TAG, Flags, LogoutReason, RejectReason, TmfCode
+from transports.iscsi.framing import encode
+from transports.iscsi.initiator import Rejected
+from transports.iscsi.initiator_login import LoginOffer
+from transports.iscsi.keys import OperationalSettings
+from transports.iscsi.loopback import Loopback
+from transports.iscsi.node import NodeLimits
+
+R2T_ONLY = OperationalSettings(initial_r2t=True, immediate_data=False, max_outstanding_r2t=1)
+
+
+def command(link: Loopback, cdb: bytes, flags: int, length: int, *, tag: int = 0x700, lun: int = 0,
+            data: bytes = b"") -> pdus.ScsiCommand:
+    """A SCSI Command PDU with the session's next CmdSN, not yet sent."""
+    pdu = pdus.ScsiCommand(flags, 0, lun, tag, length, link.session.cmd_sn, 0, cdb.ljust(16, b"\0"))
+    pdu.data = data
+    link.session.cmd_sn = (link.session.cmd_sn + 1) & 0xFFFFFFFF
+    return pdu
+
+
+def sent(link: Loopback) -> list[pdus.Pdu]:
+    """The PDUs that the target has queued; the initiator sees no more of them than the StatSN."""
+    out = b"".join(bytes(part) for part in link.connection.out)
+    link.connection.data_sent(len(out))
+    link.session.exp_stat_sn = link.connection.stat_sn
+    found, at = [], 0
+    while at < len(out):
+        pdu = pdus.decode_bhs(out, at)
+        length = int.from_bytes(out[at + 5 : at + 8], "big")
+        pdu.data = out[at + 48 : at + 48 + length]
+        found.append(pdu)
+        at += 48 + (length + 3 & ~3)
+    return found
+
+
+def give(link: Loopback, *requests: pdus.Pdu) -> list[pdus.Pdu]:
+    """Give the target PDUs, take its answers."""
+    for request in requests:
+        link.inject(b"".join(bytes(part) for part in encode(request)))
+    return sent(link)
+
+
+def begin_write(link: Loopback, blocks: int = 2, tag: int = 0x700) -> pdus.R2T:
+    """A WRITE at LBA 0 that has its first R2T."""
+    answers = give(link, command(link, write(0, blocks), Flags.FINAL | Flags.WRITE, blocks * 512, tag=tag))
+    assert isinstance(answers[0], pdus.R2T)
+    return answers[0]
+
+
+def sense_of(answer: pdus.Pdu) -> tuple[int, int, int]:
+    """Key, ASC and ASCQ of a CHECK CONDITION."""
+    assert isinstance(answer, pdus.ScsiResponse)
+    assert answer.status == Status.CHECK_CONDITION
+    sense = decode_sense(bytes(answer.data[2:]))
+    assert sense is not None
+    return (sense.code.key, sense.code.asc, sense.code.ascq)
+
+
+def alive(world: World) -> None:
+    """Somebody else can still work."""
+    other = world.connect(isid=200)
+    assert other.execute(0, tur()).status == Status.GOOD
+    assert world.node.data_out_budget.used == 0
+
+
+# --- F: before the login ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opcode", [n for n in range(0x80) if n & 0x3F != 3])
+def test_f5_any_other_pdu_first(opcode: int) -> None:
+    """F5: every opcode but Login first: closed, without a word."""
+    world = World()
+    link = Loopback(world.node, LoginOffer(ME, target_name=IQN))
+
+    link.inject(bytes((opcode, 0x80)) + bytes(46))
+
+    assert link.connection.closed
+    assert not link.connection.out
+    alive(world)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + bytes(64), bytes.fromhex("160301020001") + bytes(600), b"\xff" * 65536],
+)
+def test_f6_other_protocols(data: bytes) -> None:
+    """F6: HTTP, TLS and noise are closed at once or by the login deadline."""
+    world = World()
+    link = Loopback(world.node, LoginOffer(ME, target_name=IQN))
+
+    link.inject(data)
+    world.node.advance(15.0)
+
+    assert link.connection.closed
+    alive(world)
+
+
+@pytest.mark.parametrize("length", [8193, 0xFFFFFF])
+def test_f3_login_too_long(length: int) -> None:
+    """F3: a login with more than 8192 bytes is refused from its header: status 0x0200, then closed."""
+    world = World()
+    link = Loopback(world.node, LoginOffer(ME, target_name=IQN))
+
+    link.inject(bytes((0x43, 0x87, 0, 0)) + length.to_bytes(4, "big") + bytes(40))
+
+    (answer,) = sent(link)
+    assert isinstance(answer, pdus.LoginResponse)
+    assert answer.status == 0x0200
+    assert link.connection.closed
+
+
+def test_f10_slow_login() -> None:
+    """F10: the deadline is for the whole login; a byte now and then does not move it."""
+    world = World()
+    link = Loopback(world.node, LoginOffer(ME, target_name=IQN))
+    first = b"".join(bytes(part) for part in link.session.take_output())
+
+    for second in range(15):
+        assert not link.connection.closed
+        link.inject(first[second : second + 1])
+        world.node.advance(float(second))
+    assert world.node.deadline() == 15.0
+    world.node.advance(15.0)
+
+    assert link.connection.closed
+
+
+def test_f10_never_reads() -> None:
+    """F10: an initiator that takes no byte of what we send is closed after the send timeout."""
+    world = World(limits=NodeLimits(send_seconds=5, nop_interval=0))
+    link = world.connect()
+    world.node.advance(1.0)
+    link.session.execute(0, read(0, 64), data_in_length=32768)
+    link.push()
+
+    world.node.advance(2.0)
+    world.node.advance(5.9)
+    assert not link.connection.closed
+    world.node.advance(6.1)
+
+    assert link.connection.closed
+    alive(world)
+
+
+def test_f11_connection_flood() -> None:
+    """F11: connections without login are bounded, in all and for each address; sessions do not count."""
+    world = World(limits=NodeLimits(unauthenticated=8, unauthenticated_of_address=4))
+    session = world.connect()
+
+    def flood(peer: str) -> int:
+        accepted = [world.node.accept(peer=peer, local=("127.0.0.1", 1), now=0.0) for _ in range(20)]
+        return sum(connection is not None for connection in accepted)
+
+    assert [flood("10.0.0.1"), flood("10.0.0.2"), flood("10.0.0.3")] == [4, 4, 0]
+    assert session.execute(0, tur()).status == Status.GOOD
+    world.node.advance(20.0)
+    assert sum(connection.closed for connection in world.node.connections) == 8
+
+
+def test_f15_session_is_not_killed_without_authentication() -> None:
+    """F15: who cannot prove who he is does not end the session of another by its ISID."""
+    world = World(chap=ChapRequirement({"me": b"secret-secret"}))
+
+    def log_in(secret: bytes) -> Loopback:
+        offer = LoginOffer(ME, target_name=IQN, chap=ChapCredentials("me", secret))
+        return Loopback(world.node, offer, random_bytes=world.random_bytes).login()
+
+    victim = log_in(b"secret-secret")
+    with pytest.raises(RemoteProtocolError):
+        log_in(b"wrong-wrong-wrong")
+    victim.execute(0, tur())
+
+    assert victim.execute(0, tur()).status == Status.GOOD
+
+
+@pytest.mark.parametrize("tsih", [1, 0x1234, 0xFFFF])
+def test_f15_tsih_guess(tsih: int) -> None:
+    """F15: a TSIH that is not ours is refused, and the session lives."""
+    world = World()
+    victim = world.connect()
+
+    with pytest.raises(RemoteProtocolError):
+        world.connect(tsih=tsih)
+
+    assert victim.execute(0, tur()).status == Status.GOOD
+
+
+# --- C1, C2: order and tags ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [-1, -100, 128, 129, 1 << 31, (1 << 31) - 1])
+def test_c1_command_outside_window(ahead: int) -> None:
+    """C1: CmdSN below or above the window is ignored in silence (RFC 7143 4.2.2.1)."""
+    world = World()
+    link = world.connect()
+    pdu = command(link, tur(), Flags.FINAL, 0)
+    pdu.cmd_sn = (pdu.cmd_sn + ahead) & 0xFFFFFFFF
+    link.session.cmd_sn -= 1
+
+    assert give(link, pdu) == []
+    assert link.execute(0, tur()).status == Status.GOOD
+
+
+def test_c1_duplicate_ahead_and_gap_flood() -> None:
+    """C1: what waits for a gap is bounded by the window, and a CmdSN counts once."""
+    world = World(limits=NodeLimits(window=16))
+    link = world.connect()
+    base = link.session.cmd_sn
+    for number in range(1000):
+        pdu = command(link, tur(), Flags.FINAL, 0, tag=0x1000 + number)
+        pdu.cmd_sn = base + 1 + number % 64
+        assert give(link, pdu) == []
+    assert len(link.connection.session.held) == 15
+
+    filler = command(link, tur(), Flags.FINAL, 0, tag=0x10)
+    filler.cmd_sn = base
+
+    assert len(give(link, filler)) == 16
+
+
+def test_c1_immediate_flood() -> None:
+    """C1: immediate commands under way are bounded; the rest is rejected as too many (RFC 7143 11.17.1)."""
+    world = World()
+    link = world.connect()
+    world.store.slow = True
+    answers = []
+    for number in range(200):
+        pdu = command(link, read(0, 1), Flags.FINAL | Flags.READ, 512, tag=0x1000 + number)
+        pdu.immediate = True
+        answers += give(link, pdu)
+
+    assert {answer.reason for answer in answers if isinstance(answer, pdus.Reject)} == {
+        RejectReason.IMMEDIATE_COMMAND_REJECT
+    }
+    assert len(world.store.kept) == 64
+
+
+def test_c2_tag_in_use() -> None:
+    """C2: an ITT that is in use is rejected, and its owner goes on undisturbed."""
+    world = World()
+    link = world.connect()
+    world.store.slow = True
+    give(link, command(link, read(0, 1), Flags.FINAL | Flags.READ, 512, tag=7))
+
+    (answer,) = give(link, command(link, tur(), Flags.FINAL, 0, tag=7))
+    assert isinstance(answer, pdus.Reject)
+    world.release()
+    (data,) = sent(link)
+
+    assert isinstance(data, pdus.DataIn)
+    assert (data.itt, data.status, len(data.data)) == (7, Status.GOOD, 512)
+
+
+def test_c2_reserved_tag() -> None:
+    """C2: ITT 0xffffffff names no command."""
+    world = World()
+    link = world.connect()
+
+    (answer,) = give(link, command(link, tur(), Flags.FINAL, 0, tag=NO_TAG))
+
+    assert isinstance(answer, pdus.Reject)
+    assert answer.reason == RejectReason.INVALID_PDU_FIELD
+
+
+# --- C3: Data-Out ---------------------------------------------------------------------------------------------------
+
+Spoil = Callable[[pdus.DataOut], None]
+
+SPOILS: dict[str, tuple[Spoil, bool]] = {
+    # what is done to a good Data-Out, and whether it names the command at all
+    "wrong DataSN": (lambda pdu: setattr(pdu, "data_sn", 1), True),
+    "DataSN 0xffffffff": (lambda pdu: setattr(pdu, "data_sn", 0xFFFFFFFF), True),
+    "wrong offset": (lambda pdu: setattr(pdu, "buffer_offset", 512), True),
+    "offset beyond": (lambda pdu: setattr(pdu, "buffer_offset", 0xFFFFFE00), True),
+    "too much": (lambda pdu: setattr(pdu, "data", b"x" * 1536), True),
+    "F too early": (lambda pdu: setattr(pdu, "data", b"x" * 512), True),
+    "no F at the end": (lambda pdu: setattr(pdu, "flags", 0), True),
+    "another LUN": (lambda pdu: setattr(pdu, "lun", 1 << 48), True),
+    "another ITT": (lambda pdu: setattr(pdu, "itt", 0x701), True),
+    "unknown TTT": (lambda pdu: setattr(pdu, "ttt", 0x12345), False),
+    "unsolicited": (lambda pdu: setattr(pdu, "ttt", NO_TAG), True),
+}
+
+
+@pytest.mark.parametrize("what", SPOILS)
+def test_c3_data_out_wrong(what: str) -> None:
+    """C3: the WRITE fails with ABORTED COMMAND or the PDU is rejected; the medium is as it was; the session lives."""
+    world = World(settings=R2T_ONLY)
+    link = world.connect(settings=R2T_ONLY)
+    r2t = begin_write(link)
+    good = pdus.DataOut(Flags.FINAL, 0, 0x700, r2t.ttt, 0, 0, 0, data=b"x" * 1024)
+    spoil, named = SPOILS[what]
+    bad = pdus.DataOut(Flags.FINAL, 0, 0x700, r2t.ttt, 0, 0, 0, data=b"x" * 1024)
+    spoil(bad)
+
+    answers = give(link, bad)
+
+    assert world.medium[:1024] == bytes(1024)
+    if not named:
+        assert [answer.reason for answer in answers if isinstance(answer, pdus.Reject)] == [RejectReason.PROTOCOL_ERROR]
+        answers = give(link, good)
+        assert world.medium[:1024] == b"x" * 1024
+    elif what == "unsolicited":
+        answers = give(link, good)          # only then has the last burst ended
+        assert sense_of(answers[-1])[0] == 0xB
+        assert world.medium[:1024] == bytes(1024)
+    else:
+        assert sense_of(answers[-1])[0] == 0xB
+    assert len(world.unit.task_set) == 0
+    assert world.node.data_out_budget.used == 0
+
+
+def test_c3_data_out_after_the_end() -> None:
+    """C3: Data-Out after the F bit, or for a READ, is rejected."""
+    world = World(settings=R2T_ONLY)
+    link = world.connect(settings=R2T_ONLY)
+    r2t = begin_write(link)
+    data = pdus.DataOut(Flags.FINAL, 0, 0x700, r2t.ttt, 0, 0, 0, data=b"x" * 1024)
+    (done,) = give(link, data)
+    world.store.slow = True
+    give(link, command(link, read(0, 2), Flags.FINAL | Flags.READ, 1024, tag=0x701))
+
+    again = give(link, data)
+    for_read = give(link, pdus.DataOut(Flags.FINAL, 0, 0x701, NO_TAG, 0, 0, 0, data=b"y" * 1024))
+
+    assert isinstance(done, pdus.ScsiResponse)
+    assert done.status == Status.GOOD
+    assert [answer.reason for answer in again + for_read if isinstance(answer, pdus.Reject)] == [4, 4]
+    assert world.medium[:1024] == b"x" * 1024
+
+
+def test_c3_unsolicited_where_not_allowed() -> None:
+    """C3: immediate data and announced unsolicited data against the negotiation: ABORTED COMMAND 0C/0C."""
+    world = World(settings=R2T_ONLY)
+    link = world.connect(settings=R2T_ONLY)
+
+    (immediate,) = give(link, command(link, write(0, 1), Flags.FINAL | Flags.WRITE, 512, data=b"x" * 512))
+    (announced,) = give(link, command(link, write(0, 1), Flags.WRITE, 512, tag=0x701))
+
+    assert sense_of(immediate) == sense_of(announced) == (0xB, 0x0C, 0x0C)
+    assert world.medium[:512] == bytes(512)
+
+
+def test_c3_more_than_first_burst() -> None:
+    """C3: unsolicited data beyond FirstBurstLength is refused, and nothing of it is written."""
+    small = OperationalSettings(first_burst_length=1024, max_burst_length=4096)
+    world = World(settings=small)
+    link = world.connect(settings=small)
+
+    give(link, command(link, write(0, 8), Flags.WRITE, 4096))
+    answers = give(link, pdus.DataOut(Flags.FINAL, 0, 0x700, NO_TAG, 0, 0, 0, data=b"x" * 2048))
+
+    assert sense_of(answers[-1])[0] == 0xB
+    assert world.medium[:4096] == bytes(4096)
+    assert world.node.data_out_budget.used == 0
+
+
+def test_c3_unsolicited_flood() -> None:
+    """C3: Data-Out for nobody: each is rejected, none is kept."""
+    world = World()
+    link = world.connect()
+    flood = b"".join(
+        bytes(part)
+        for number in range(5000)
+        for part in encode(pdus.DataOut(0, 0, number, NO_TAG, 0, 0, 0, data=b"x" * 16))
+    )
+
+    link.inject(flood)
+
+    assert len([answer for answer in sent(link) if isinstance(answer, pdus.Reject)]) == 5000
+    assert link.execute(0, tur()).status == Status.GOOD
+
+
+@settings(max_examples=60, deadline=None)
+@given(order=st.permutations(range(6)), duplicate=st.integers(0, 5), wrong=st.booleans())
+def test_c3_data_out_in_any_order(order: list[int], duplicate: int, wrong: bool) -> None:
+    """C3: with DataPDUInOrder=No offsets come in any order; a byte that comes twice fails the command."""
+    free = OperationalSettings(
+        initial_r2t=True, immediate_data=False, data_pdu_in_order=False, data_sequence_in_order=False
+    )
+    world = World(settings=free)
+    link = world.connect(settings=free)
+    r2t = begin_write(link, 6)
+    data = pattern(6)
+    offsets = [index * 512 for index in order]
+    if wrong:
+        offsets[5] = offsets[duplicate % 5]
+
+    answers = []
+    for number, offset in enumerate(offsets):
+        flags = Flags.FINAL if number == 5 else 0
+        answers += give(
+            link, pdus.DataOut(flags, 0, 0x700, r2t.ttt, 0, number, offset, data=data[offset : offset + 512])
+        )
+
+    if wrong:
+        assert sense_of(answers[-1])[0] == 0xB
+        assert world.medium[:3072] == bytes(3072)
+    else:
+        assert [answer.status for answer in answers if isinstance(answer, pdus.ScsiResponse)] == [Status.GOOD]
+        assert world.medium[:3072] == data
+
+
+def test_c3_data_digest_wrong() -> None:
+    """F4, C3: a Data-Out with a wrong data digest: Reject, and its command fails (RFC 7143 7.8)."""
+    digests = OperationalSettings(initial_r2t=True, immediate_data=False, data_digest=("CRC32C",))
+    world = World(settings=digests)
+    link = world.connect(settings=digests)
+    link.session.execute(0, write(0, 1), data_out=b"x" * 512)
+    link.push()
+    link.pull()
+    out = bytearray(b"".join(bytes(part) for part in link.session.take_output()))
+    out[60] ^= 1
+
+    link.inject(out)
+    link.run()
+
+    assert [event.reason for event in link.events if isinstance(event, Rejected)] == [RejectReason.DATA_DIGEST_ERROR]
+    assert [result.status for result in link.results.values()] == [Status.CHECK_CONDITION]
+    assert world.medium[:512] == bytes(512)
+
+
+def test_f4_header_digest_wrong() -> None:
+    """F4: a wrong header digest ends the connection at ErrorRecoveryLevel 0."""
+    digests = OperationalSettings(header_digest=("CRC32C",))
+    world = World(settings=digests)
+    link = world.connect(settings=digests)
+    link.session.execute(0, tur())
+    out = bytearray(b"".join(bytes(part) for part in link.session.take_output()))
+    out[20] ^= 1
+
+    link.inject(out)
+
+    assert link.connection.closed
+    alive(world)
+
+
+# --- C4 to C9 -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, 1, 511, 0xFFFFFFFF])
+@pytest.mark.parametrize("flags", [0, Flags.READ, Flags.WRITE, Flags.READ | Flags.WRITE])
+def test_c4_expected_length_of_any_size(length: int, flags: int) -> None:
+    """C4: an expected length that has nothing to do with the command allocates nothing and is answered."""
+    world = World()
+    link = world.connect()
+
+    answers = give(link, command(link, inquiry(), Flags.FINAL | flags, length))
+
+    assert len(answers) in (1, 2)
+    assert world.node.data_out_budget.used == 0
+    assert link.execute(0, tur()).status == Status.GOOD
+
+
+def test_c5_abort_twice_and_itself() -> None:
+    """C5: the second abort finds nothing; a function cannot be aborted."""
+    world = World()
+    link = world.connect()
+    world.store.slow = True
+    tag = link.start(0, read(0, 1), data_in_length=512)
+    first = link.session.manage(TmfCode.ABORT_TASK, referenced=tag)
+    second = link.session.manage(TmfCode.ABORT_TASK, referenced=tag)
+    third = link.session.manage(TmfCode.ABORT_TASK, referenced=second)
+    link.run()
+
+    world.release()
+    link.run()
+
+    answered = {event.tag: event.response for event in link.events if hasattr(event, "response")}
+    assert set(answered) == {first, second, third}
+    assert tag not in link.results
+
+
+@pytest.mark.parametrize("function", range(13))
+def test_c5_every_function_during_a_write(function: int) -> None:
+    """C5: whatever function hits a WRITE that waits for data: one end, one answer, and the unit works on."""
+    world = World(settings=R2T_ONLY)
+    link = world.connect(settings=R2T_ONLY)
+    r2t = begin_write(link)
+
+    request = pdus.TaskManagementRequest(
+        Flags.FINAL | function, 0, 0x800, 0x700, link.session.cmd_sn, 0, link.session.cmd_sn - 1, immediate=True
+    )
+    answers = give(link, request)
+    answers += give(link, pdus.DataOut(Flags.FINAL, 0, 0x700, r2t.ttt, 0, 0, 0, data=b"x" * 1024))
+
+    assert sum(isinstance(answer, pdus.TaskManagementResponse) for answer in answers) == 1
+    ends = sum(isinstance(answer, pdus.ScsiResponse) for answer in answers)
+    assert ends == (0 if function in (1, 2, 4, 5, 6, 7, 11) else 1)
+    assert bytes(world.medium[:1024]) == (b"x" * 1024 if ends else bytes(1024))
+    assert len(world.unit.task_set) == 0
+    alive(world)
+
+
+def recorded_session() -> bytes:
+    """What an initiator sends in a session with a bit of everything."""
+    world = World(settings=R2T_ONLY)
+    link = world.connect(settings=R2T_ONLY)
+    link.execute(0, write(0, 3), data_out=pattern(3))
+    link.execute(0, read(0, 3), data_in_length=1536)
+    link.execute(0, swap(0, 1), data_out=bytes(512), data_in_length=512)
+    link.session.nop(b"ping")
+    link.manage(TmfCode.ABORT_TASK_SET)
+    link.session.text([("SendTargets", "")])
+    link.run()
+    link.session.logout(LogoutReason.CLOSE_SESSION)
+    link.run()
+    return bytes(link.sent)
+
+
+def test_c6_disconnect_at_every_byte() -> None:
+    """C6: wherever the connection breaks, the nexus, its commands and their memory are gone."""
+    record = recorded_session()
+    world = World(settings=R2T_ONLY)
+    for end in range(len(record) + 1):
+        connection = world.node.accept(peer="127.0.0.1", local=("127.0.0.1", 3260), now=0.0)
+        assert connection is not None
+        connection.receive_data(memoryview(record[:end]))
+        connection.data_sent(connection.queued)
+        connection.lost()
+
+        assert not world.target.nexuses
+        assert len(world.unit.task_set) == 0
+        assert not world.node.connections
+        assert not world.node.sessions
+        assert world.node.data_out_budget.used == 0
+    alive(world)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10000), st.integers(0, 255)), min_size=1, max_size=4),
+    size=st.integers(1, 2000),
+)
+def test_f1_bytes_flipped_in_a_session(changes: list[tuple[int, int]], size: int) -> None:
+    """F1, F2: any bytes of a session changed, and cut in pieces: no exception, and the node goes on."""
+    record = bytearray(_RECORD)
+    for place, byte in changes:
+        record[place % len(record)] = byte
+    world = World(settings=R2T_ONLY)
+    connection = world.node.accept(peer="127.0.0.1", local=("127.0.0.1", 3260), now=0.0)
+    assert connection is not None
+    for at in range(0, len(record), size):
+        connection.receive_data(memoryview(bytes(record[at : at + size])))
+        connection.data_sent(connection.queued)
+    connection.lost()
+
+    assert not world.target.nexuses
+    alive(world)
+
+
+_RECORD = recorded_session()
+
+
+@settings(max_examples=150, deadline=None)
+@given(header=st.binary(min_size=47, max_size=47), opcode=st.integers(0, 255), data=st.binary(max_size=64))
+def test_f2_any_header_in_a_session(header: bytes, opcode: int, data: bytes) -> None:
+    """F2: any 48 bytes as a header, lengths made right: answered or closed, never raised."""
+    world = World()
+    link = world.connect()
+    bhs = bytearray(bytes((opcode,)) + header)
+    bhs[4] %= 4
+    bhs[5:8] = len(data).to_bytes(3, "big")
+
+    link.inject(bytes(bhs) + bytes(bhs[4] * 4) + data + bytes(-len(data) % 4))
+    sent(link)
+    link.disconnect()
+
+    alive(world)
+
+
+def test_c7_floods_are_bounded() -> None:
+    """C7: NOP-Outs, texts and SNACKs without end are answered while the queue has room, then refused."""
+    world = World(limits=NodeLimits(queued_bytes=65536))
+    link = world.connect()
+    session = link.session
+    snack = give(link, pdus.Snack(itt=0x1, ttt=NO_TAG))
+    assert [answer.reason for answer in snack if isinstance(answer, pdus.Reject)] == [RejectReason.SNACK_REJECT]
+
+    for number in range(2000):
+        nop = pdus.NopOut(itt=0x1000 + number, cmd_sn=session.cmd_sn, immediate=True, data=bytes(8192))
+        if link.connection.wants_data:
+            link.inject(b"".join(bytes(part) for part in encode(nop)))
+
+    assert link.connection.queued < 65536 + 2 * 8192
+    sent(link)
+
+
+def test_c7_logout_flood() -> None:
+    """C7: after the first logout nothing is taken any more."""
+    world = World()
+    link = world.connect()
+    logout = b"".join(
+        bytes(part) for part in encode(pdus.LogoutRequest(itt=1, cmd_sn=link.session.cmd_sn, immediate=True))
+    )
+
+    link.inject(logout * 1000)
+
+    assert len(sent(link)) == 1
+    assert link.connection.closed
+
+
+@pytest.mark.parametrize("lun", [0x00FF << 48, 0x4001 << 48, 0xC101 << 48, 0xC1FF << 48, (1 << 64) - 1, 1, 0xE7 << 56])
+def test_c8_lun_forms(lun: int) -> None:
+    """C8: LUNs of every form that is not there: a status, for commands and functions alike."""
+    world = World()
+    link = world.connect()
+
+    answers = give(link, command(link, tur(), Flags.FINAL, 0, lun=lun))
+    answers += give(
+        link, pdus.TaskManagementRequest(Flags.FINAL | 5, lun, 0x800, cmd_sn=link.session.cmd_sn, immediate=True)
+    )
+
+    assert isinstance(answers[0], pdus.ScsiResponse)
+    assert isinstance(answers[1], pdus.TaskManagementResponse)
+
+
+def test_c9_initiator_stops_reading() -> None:
+    """C9: reads wait for the socket, for each connection and for all together; what is taken goes on."""
+    world = World(limits=NodeLimits(queued_bytes=1 << 20, queued_bytes_total=2 << 20))
+    links = [world.connect(isid=n) for n in range(1, 9)]
+    for link in links:
+        for number in range(50):
+            link.session.execute(0, read(number, 1024), data_in_length=1 << 19)
+        link.push()
+        link.pull(100)
+
+    total = sum(link.connection.queued for link in links)
+    assert total <= (2 << 20) + 8 * (1 << 19) + 8 * 65536 + (1 << 20)
+    for _ in range(3):
+        for link in links:
+            link.run()
+    assert [len(link.results) for link in links] == [50] * 8
