@@ -157,8 +157,14 @@ def levels(lun: int) -> tuple[LunAddress, ...]:
     found = [_first_level(raw)]
     at = found[0].length
     while at < 8 and _routes_on(found[-1]):
-        found.append(_first_level(raw[at:].ljust(8, b"\0")))
-        at += found[-1].length
+        address = _first_level(raw[at:].ljust(8, b"\0"))
+        if address.length > 8 - at:
+            # An extended form that has no room at this level.
+            address = LunAddress(
+                AddressMethod.RESERVED, int.from_bytes(raw[at + 1 :], "big"), length=8 - at
+            )
+        found.append(address)
+        at += address.length
     return tuple(found)
 
 

@@ -122,6 +122,14 @@ def test_lun_levels_of_a_bridge() -> None:
     )
 
 
+def test_lun_levels_extended_without_room() -> None:
+    """A long form below a bus that would need more than the eight bytes is cut to them."""
+    found = lun.levels(0x0100_FF00_0000_0000)
+
+    assert [address.method for address in found] == [AddressMethod.PERIPHERAL, AddressMethod.RESERVED]
+    assert sum(address.length for address in found) == 8
+
+
 def test_lun_report_order() -> None:
     """REPORT LUNS: LUN 0 first, no LUN twice, well-known units last."""
     luns = [lun.REPORT_LUNS_W_LUN, lun.encode(300), lun.encode(0), lun.encode(7), lun.encode(7)]

@@ -82,14 +82,13 @@ def test_registry_load_missing_attribute(site: Path) -> None:
         registry.load(registry.DEVTYPES, "testone")
 
 
-@pytest.mark.parametrize("source", ["", "class Other: pass\n"])
-def test_registry_load_shadowed_package(site: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    """Another package named devtypes before ours is named in the error, with its place."""
+@pytest.mark.parametrize("module", ["vd", "nowhere"])
+def test_registry_load_shadowed_package(site: Path, module: str) -> None:
+    """Another package named devtypes before ours, with or without such a module, is named with its place."""
     (site / "devtypes").mkdir()
     (site / "devtypes" / "__init__.py").write_text("")
-    if source:
-        (site / "devtypes" / "vd.py").write_text(source)
-    install(site, "scsiemu", "[scsiemu.devtypes]\nshadowed = devtypes.vd:VirtualDisk\n")
+    (site / "devtypes" / "vd.py").write_text("class Other: pass\n")
+    install(site, "scsiemu", f"[scsiemu.devtypes]\nshadowed = devtypes.{module}:VirtualDisk\n")
 
     with pytest.raises(registry.PluginError, match="another package named 'devtypes'") as caught:
         registry.load(registry.DEVTYPES, "shadowed")
@@ -108,8 +107,7 @@ def test_registry_load_own_package_not_blamed(site: Path) -> None:
 
 
 def test_registry_groups_are_those_of_pyproject() -> None:
-    """The three groups that pyproject declares are the three that the registry reads."""
+    """The groups of plug-ins that the registry names are declared in pyproject."""
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    groups = set(pyproject["project"]["entry-points"]) - {"pytest11"}
 
-    assert groups == {registry.DEVTYPES, registry.IOHANDLERS, registry.TRANSPORTS}
+    assert {registry.DEVTYPES, registry.IOHANDLERS, registry.TRANSPORTS} <= set(pyproject["project"]["entry-points"])
