@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Final
 
 from scsiemu import decode
 from scsiemu.app.failure import ExitCode, Failure
@@ -23,12 +24,12 @@ from scsiemu.formats._words import plain
 
 __all__ = ["add_arguments", "command"]
 
-_BHS_LENGTH = 48
-_SCSI_COMMAND = 0x01
-_SCSI_RESPONSE = 0x21
-_CHECK_CONDITION = 0x02
-_TEXT_PDUS = frozenset((0x03, 0x04, 0x23, 0x24))
-_UNKNOWN = "unknown or cut"
+_BHS_LENGTH: Final = 48
+_SCSI_COMMAND: Final = 0x01
+_SCSI_RESPONSE: Final = 0x21
+_CHECK_CONDITION: Final = 0x02
+_TEXT_PDUS: Final = frozenset((0x03, 0x04, 0x23, 0x24))
+_UNKNOWN: Final = "unknown or cut"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
