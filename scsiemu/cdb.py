@@ -132,6 +132,9 @@ class CdbLayout:
     def usage(self, **fixed: int) -> bytes:
         """CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-5 6.34.3): ones where the device server
         evaluates, with the opcode and service action in `fixed` as they are."""
-        evaluated = (f for f in self._by_name.values() if not f.ignored and f.name not in fixed)
+        evaluated = (f for f in self._by_name.values() if not f.ignored and f.name not in (*fixed, "control"))
         number = self._mask(evaluated) | int.from_bytes(self.build(**fixed), "big")
+        if "control" in self._by_name:
+            # Of the CONTROL byte NACA alone is evaluated (SAM-5 5.2).
+            number |= int.from_bytes(self.build(control=0x04), "big")
         return number.to_bytes(self.length, "big")

@@ -29,7 +29,8 @@ REQUEST_SENSE: Final = CdbLayout("opcode:8 _:7 desc _:16 allocation_length:8 con
 TEST_UNIT_READY: Final = CdbLayout("opcode:8 _:32 control:8")
 
 _STANDARD: Final = struct.Struct(">8B8s16s4s20x2x16s22x")
-_SPC_5: Final = 0x07                            # VERSION field
+# VERSION: SPC-4. Of SPC-5 we have what its mandatory features need, but programs in the field refuse a 07h.
+_SPC_4: Final = 0x06
 _RESPONSE_DATA_FORMAT: Final = 2
 _NO_SENSE: Final = SenseCode(0x0, 0x00, 0x00)
 
@@ -38,7 +39,7 @@ class VersionDescriptor:
     """VERSION DESCRIPTOR values, no version claimed (SPC-5 table 154)."""
 
     SAM_5: Final = 0x00A0
-    SPC_5: Final = 0x05C0
+    SPC_4: Final = 0x0460
     SBC_4: Final = 0x0600
     SRP: Final = 0x0940
     ISCSI: Final = 0x0960
@@ -150,14 +151,14 @@ class InquiryOperations(DeviceServer):
     def _standard_data(self, first: int, nexus: Nexus) -> bytes:
         """Standard INQUIRY data, 96 bytes (SPC-5 6.7.2)."""
         byte_5, byte_6 = self.inquiry_bits()
-        versions = [VersionDescriptor.SAM_5, VersionDescriptor.SPC_5, *self.version_descriptors()]
+        versions = [VersionDescriptor.SAM_5, VersionDescriptor.SPC_4, *self.version_descriptors()]
         if nexus.target_port.protocol in _PROTOCOL_VERSIONS:
             versions.append(_PROTOCOL_VERSIONS[nexus.target_port.protocol])
         identity = self.identity
         return _STANDARD.pack(
             first,
             self.removable << 7,
-            _SPC_5,
+            _SPC_4,
             0x30 | _RESPONSE_DATA_FORMAT,                       # NORMACA, HISUP
             _STANDARD.size - 5,
             self.target_port_group_support << 4 | byte_5,

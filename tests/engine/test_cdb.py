@@ -87,7 +87,7 @@ def test_cdb_field_pointer(field: str, pointer: FieldPointer) -> None:
 def test_cdb_usage_data() -> None:
     """Ones where fields are evaluated, zeros in reserved bits and fields not looked at, the opcode as it
     is."""
-    assert EXAMPLE.usage(opcode=0x28).hex() == "28fcffffffff3fffffff"
+    assert EXAMPLE.usage(opcode=0x28).hex() == "28fcffffffff3fffff04"
 
 
 @pytest.mark.parametrize(("name", "value"), [("dpo", 2), ("lba", 1 << 32), ("lba", -1)])

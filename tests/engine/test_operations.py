@@ -125,7 +125,7 @@ def test_operation_usage_has_opcode_and_service_action() -> None:
     action = OperationTable(Base).find(bytes.fromhex("9e12") + bytes(14))
 
     assert action is not None
-    assert action.usage.hex() == "9e12" + "ff" * 8 + "ff" * 4 + "00ff"
+    assert action.usage.hex() == "9e12" + "ff" * 8 + "ff" * 4 + "0004"
 
 
 @pytest.mark.parametrize("argument", [{"allocation": "nothing"}, {"parameter_list": "x"}, {"range": ("lba", "x")}])

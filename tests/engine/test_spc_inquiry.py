@@ -18,9 +18,9 @@ def test_inquiry_standard_data() -> None:
     data = World().one.command("INQUIRY").data
 
     assert len(data) == 96
-    assert data[:8] == bytes((0x03, 0x00, 0x07, 0x32, 91, 0x30, 0x10, 0x02))
+    assert data[:8] == bytes((0x03, 0x00, 0x06, 0x32, 91, 0x30, 0x10, 0x02))
     assert data[8:36] == b"SCSIEMU PLAIN UNIT      0001"
-    assert data[58:64] == bytes.fromhex("00a0 05c0 0960")
+    assert data[58:64] == bytes.fromhex("00a0 0460 0960")
 
 
 def test_inquiry_page_code_without_evpd() -> None:
