@@ -34,7 +34,7 @@ Report: TypeAlias = Callable[[str], None]
 
 _BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we declare, its header, and more
 _IOVECS: Final = 1000                       # below IOV_MAX, 1024
-_ACCEPTS: Final = 64                        # connections accepted in one turn
+_ACCEPTS: Final = 8                         # connections accepted in one turn: those before them are read in between
 _ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
 _TICK: Final = 1.0                          # seconds between looks at the connections' deadlines
 _REPORTS: Final = 10                        # lines about one address in a minute

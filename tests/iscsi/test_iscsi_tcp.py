@@ -1,0 +1,170 @@
+"""The asyncio server and the blocking client on loopback addresses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from iscsi_world import IQN, World, pattern, read, tur, write
+from tcp_world import served
+
+from scsiemu.sam import Status
+from transports.iscsi.chap import ChapCredentials, ChapRequirement
+from transports.iscsi.client import ClientError, connect, parse_url
+from transports.iscsi.codes import AsyncEvent, TmfCode
+from transports.iscsi.initiator import AsyncReceived, CommandDone
+from transports.iscsi.initiator_login import LoginFailed
+from transports.iscsi.keys import OperationalSettings
+from transports.iscsi.node import NodeLimits
+
+BOTH = (("127.0.0.1", 0), ("::1", 0))
+
+
+def test_server_portals_ipv4_and_ipv6() -> None:
+    """Several portals, ports chosen by the kernel; discovery tells of all of them."""
+    with served(portals=BOTH) as there:
+        assert [host for host, _ in there.bound] == ["127.0.0.1", "::1"]
+        for index in range(2):
+            with connect(there.url(index).rsplit("/iqn", 1)[0]) as client:
+                assert client.discover() == {
+                    IQN: [f"127.0.0.1:{there.bound[0][1]},1", f"[::1]:{there.bound[1][1]},1"]
+                }
+
+
+@pytest.mark.parametrize("options", ["", "?header_digest=crc32c&data_digest=crc32c"])
+@pytest.mark.parametrize(
+    "settings", [None, OperationalSettings(initial_r2t=True, immediate_data=False)], ids=["unsolicited", "R2T"]
+)
+def test_server_data_both_ways(options: str, settings: OperationalSettings | None) -> None:
+    """Two megabytes are written and read back, Data-Out received in place."""
+    data = pattern(4096)
+    world = World(settings=settings)
+    with served(world) as there, connect(there.url(options=options)) as client:
+        client.execute(0, tur())
+
+        assert client.execute(0, write(1, 4096), data).status == Status.GOOD
+        assert client.execute(0, read(1, 4096), b"", len(data)).data_in == data
+        assert client.ping(b"hello") == b"hello"
+        assert client.manage(TmfCode.LOGICAL_UNIT_RESET) == 0
+
+
+def test_server_partial_sends_are_exact() -> None:
+    """A client with a small receive buffer that reads slowly gets every byte, while another is served."""
+    with served() as there:
+        there.world.medium[: 512 * 4096] = pattern(4096)
+        with connect(there.url()) as slow, connect(there.url()) as other:
+            slow.execute(0, tur())
+            other.execute(0, tur())
+            slow._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            tags = [slow.session.execute(0, read(0, 1024), data_in_length=1 << 19) for _ in range(20)]
+            slow.flush(1e9)
+            assert other.execute(0, read(0, 8), b"", 4096).data_in == pattern(8)
+
+            results = {}
+            while len(results) < len(tags):
+                chunk = slow._sock.recv(30011)
+                slow.session.receive_data(memoryview(chunk))
+                while (event := slow.session.next_event()) is not None:
+                    results[event.tag] = event.result.data_in
+    assert all(results[tag] == pattern(1024) for tag in tags)
+
+
+def test_server_chap_both_ways() -> None:
+    """The URL's secret logs in, mutual CHAP with the target's; a wrong one does not."""
+    mutual = ChapCredentials("target", b"target-secret-0")
+    world = World(chap=ChapRequirement({"me": b"secret-secret-0"}, mutual=mutual))
+    with served(world) as there:
+        url = there.url().replace("iscsi://", "iscsi://me%secret-secret-0@")
+        with connect(url) as client:
+            client.execute(0, tur())
+            assert client.execute(0, tur()).status == Status.GOOD
+        with connect(url + "?target_user=target&target_password=target-secret-0"):
+            pass
+        with pytest.raises(LoginFailed):
+            connect(url.replace("secret-secret-0", "secret-secret-1"))
+
+
+def test_server_sleeping_store_is_not_waited_for() -> None:
+    """While one session's command waits for its store, others are served; the store's answer arrives."""
+    world = World()
+    with served(world) as there, connect(there.url()) as one, connect(there.url()) as two:
+        one.execute(0, tur())
+        two.execute(0, tur())
+        world.store.slow = True
+        tag = one.session.execute(0, read(0, 1), data_in_length=512)
+        one.flush(1e9)
+        while not world.store.kept:
+            pass
+        world.store.slow = False
+
+        assert two.execute(0, tur()).status == Status.GOOD
+
+        def release() -> None:
+            world.release()
+            there.transport.flush()
+
+        there.call(release)
+        assert one.ping() == b""
+        results = [event.result for event in one.events if isinstance(event, CommandDone) and event.tag == tag]
+        assert [result.status for result in results] == [Status.GOOD]
+
+
+def test_server_stop_asks_for_logout() -> None:
+    """Clients are asked to log out, then their connections are closed within the time for it."""
+    with served(World(limits=NodeLimits(logout_seconds=0.3))) as there:
+        client = connect(there.url())
+        there.stop()
+        with pytest.raises(ClientError):
+            client.ping()
+        client.abandon()
+        assert [event.event for event in client.events if isinstance(event, AsyncReceived)] == [
+            AsyncEvent.LOGOUT_REQUEST
+        ]
+
+
+def test_server_many_sessions() -> None:
+    """A hundred sessions at once, each with commands of its own."""
+    with served() as there:
+        clients = [connect(there.url()) for _ in range(100)]
+        failures: list[int] = []
+
+        def work(part: int) -> None:
+            for number in range(part, 100, 4):
+                client = clients[number]
+                client.execute(0, tur())
+                data = pattern(8, number)
+                client.execute(0, write(number * 8, 8), data)
+                if client.execute(0, read(number * 8, 8), b"", 4096).data_in != data:
+                    failures.append(number)
+                client.close()
+
+        threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+        assert failures == []
+        assert there.world.medium[: 800 * 512] == b"".join(pattern(8, number) for number in range(100))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://x/", "iscsi://", "iscsi://h:99999/t/0", "iscsi://h/t/x", "iscsi://h/t/0?data_digest=md5", "h/t/0"],
+)
+def test_client_url_malformed(url: str) -> None:
+    """A URL that is none is refused with a sentence."""
+    with pytest.raises(ValueError, match=r".+"):
+        parse_url(url)
+
+
+def test_client_url_parts() -> None:
+    """User, secret, host, port, target and LUN, as libiscsi writes them."""
+    options = "target_user=t&target_password=p&data_digest=crc32c"
+    url = parse_url(f"iscsi://me%s%40cret@[::1]:3261/iqn.2026-11.test:x/7?{options}")
+
+    assert (url.host, url.port, url.target, url.lun) == ("::1", 3261, "iqn.2026-11.test:x", 7)
+    assert url.chap == ChapCredentials("me", b"s%40cret")
+    assert url.target_chap == ChapCredentials("t", b"p")
+    assert (url.header_digest, url.data_digest) == (("None", "CRC32C"), ("CRC32C",))
