@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,9 @@ _MOST_ATTENTIONS: Final = 16
 _DEFAULT_IN: Final = 65536
 _MOST_DATA: Final = 1 << 30
 _SHOWN: Final = 4096            # bytes of a dump for people
+# iscsi://USER%SECRET@HOST and ?target_password=SECRET; a secret may have anything but the end of its place in it.
+_SECRET: Final = re.compile(r"(://[^%:/@\s]+)[%:]\S*@")
+_SECRET_IN_QUERY: Final = re.compile(r"(password=)[^&\s]*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Send it; GOOD and CONDITION MET are exit code 0."""
+    try:
+        return _send(arguments)
+    except Failure as failure:
+        raise Failure(_without_secrets(str(failure)), failure.code) from None
+
+
+def _send(arguments: argparse.Namespace) -> int:
     scheme, colon, _ = arguments.url.partition("://")
     if not colon:
         raise Failure(f"{arguments.url} is no URL of a unit: iscsi://HOST:PORT/TARGET/LUN", ExitCode.USAGE)
@@ -106,6 +117,11 @@ def _connect(scheme: str, arguments: argparse.Namespace) -> Client:
         raise Failure(f"{arguments.url}: {error}", ExitCode.USAGE) from None
     except OSError as error:
         raise Failure(f"{arguments.url}: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
+
+
+def _without_secrets(text: str) -> str:
+    """A text in which the secrets of URLs are not to be read."""
+    return _SECRET_IN_QUERY.sub(r"\1***", _SECRET.sub(r"\1%***@", text))
 
 
 def _clear_attentions(client: Client) -> None:

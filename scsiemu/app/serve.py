@@ -48,8 +48,10 @@ def command(arguments: argparse.Namespace) -> int:
 async def _serve(configuration: ServeConfiguration, *, as_json: bool, parent: ParentWatch | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # One that is ignored was meant to be (nohup).
+        if signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     if parent is not None:
         parent.watch(loop, stop.set)
     log = LineLimiter()

@@ -131,6 +131,27 @@ def test_send_nobody_listens() -> None:
     assert "Connection refused" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "iscsi://me%t0ps3cret@127.0.0.1:{port}/iqn.2026-11.example:a/0",
+        "iscsi://me:t0ps3cret@127.0.0.1:{port}/iqn.2026-11.example:a/0",
+        "iscsi://me%t0ps3cret@127.0.0.1:99999/iqn.2026-11.example:a/0",
+        "iscsi://me%t0p/s3cret@127.0.0.1:99999/iqn.2026-11.example:a/0",
+        "iscsi://me%pub@127.0.0.1:{port}/iqn.2026-11.example:a/0?target_user=you&target_password=t0ps3cret",
+    ],
+)
+def test_send_secret_not_shown(url: str) -> None:
+    """An error does not repeat the secret of a URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    ended = send(url.replace("{port}", str(port)), "00" * 6)
+
+    assert ended.returncode in (2, 3, 5)
+    assert "s3cret" not in ended.stderr
+
+
 def test_send_silent_target() -> None:
     """A server that never answers is exit code 5 after --timeout."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -100,9 +100,9 @@ def test_serve_text_lines() -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_serve_signal_ends_cleanly(number: int) -> None:
-    """SIGTERM and SIGINT end it with exit code 0 and nothing on stderr."""
+    """SIGTERM, SIGINT and SIGHUP end it with exit code 0 and nothing on stderr."""
     with serving("--json", "--disk", "1M") as (process, _):
         code, out, err = end(process, number)
 
