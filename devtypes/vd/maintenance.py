@@ -156,19 +156,19 @@ class Maintenance(Medium):
     # --- SANITIZE ----------------------------------------------------------------------------------------------
 
     @operation(
-        0x48, "SANITIZE: OVERWRITE", layouts.SANITIZE, service_action=0x01, data=DataDirection.OUT,
+        0x48, "SANITIZE (OVERWRITE)", layouts.SANITIZE, service_action=0x01, data=DataDirection.OUT,
         parameter_list="parameter_list_length", standard="SBC-4 5.30",
     )
     @operation(
-        0x48, "SANITIZE: BLOCK ERASE", layouts.SANITIZE, service_action=0x02, standard="SBC-4 5.30",
+        0x48, "SANITIZE (BLOCK ERASE)", layouts.SANITIZE, service_action=0x02, standard="SBC-4 5.30",
         data=DataDirection.OUT, parameter_list="parameter_list_length",
     )
     @operation(
-        0x48, "SANITIZE: CRYPTOGRAPHIC ERASE", layouts.SANITIZE, service_action=0x03, standard="SBC-4 5.30",
+        0x48, "SANITIZE (CRYPTOGRAPHIC ERASE)", layouts.SANITIZE, service_action=0x03, standard="SBC-4 5.30",
         data=DataDirection.OUT, parameter_list="parameter_list_length",
     )
     @operation(
-        0x48, "SANITIZE: EXIT FAILURE MODE", layouts.SANITIZE, service_action=0x1F, standard="SBC-4 5.30",
+        0x48, "SANITIZE (EXIT FAILURE MODE)", layouts.SANITIZE, service_action=0x1F, standard="SBC-4 5.30",
         data=DataDirection.OUT, parameter_list="parameter_list_length",
     )
     def sanitize(self, command: Command, cdb: CdbFields) -> Result:

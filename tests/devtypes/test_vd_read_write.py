@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vd_bench import Bench
 
+from devtypes.vd import VirtualDisk
 from devtypes.vd.read_write import first_difference
 from scsiemu import asc
+from scsiemu.operations import DataDirection, OperationTable
 from scsiemu.sam import Status
 from scsiemu.sense import FieldPointer
 
@@ -195,7 +197,9 @@ def test_verify_compares(name: str) -> None:
     assert result.code == asc.MISCOMPARE_DURING_VERIFY_OPERATION
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("VERIFY(10)", 2), ("WRITE AND VERIFY(10)", 2), ("WRITE AND VERIFY(16)", 3)])
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("VERIFY(10)", 2), ("WRITE AND VERIFY(10)", 2), ("WRITE AND VERIFY(16)", 3)]
+)
 def test_bytchk_reserved(name: str, wrong: int) -> None:
     """Reserved values of BYTCHK are INVALID FIELD IN CDB."""
     result = Bench().do(name, bytchk=wrong, transfer_length=1, data_out=bytes(BLOCK))
@@ -318,3 +322,21 @@ def test_first_difference(data: bytes, at: int) -> None:
     other = data[:at] + bytes((data[at] ^ 1,)) + bytes(len(data) - at - 1)
 
     assert first_difference(data, other) == at
+
+
+def test_every_write_is_write_protected() -> None:
+    """The operations that change the medium are named exactly: every one that takes Data-Out or erases is either
+    protected or known to leave the medium alone."""
+    declared = OperationTable(VirtualDisk)
+    names = {each.name for each in declared}
+    harmless = ("MODE SELECT", "LOG SELECT", "SEND DIAGNOSTIC", "WRITE BUFFER", "PERSISTENT RESERVE", "SET ", "VERIFY(")
+
+    assert VirtualDisk.medium_writers <= names
+    others = {
+        each.name for each in declared
+        if each.data == DataDirection.OUT and each.name not in VirtualDisk.medium_writers
+    }
+    assert {name for name in others if not name.startswith(harmless)} == {
+        # It checks the destination of each segment, which may be another unit; the other touches no block.
+        "EXTENDED COPY(LID1)", "SANITIZE (EXIT FAILURE MODE)",
+    }

@@ -1,0 +1,170 @@
+"""Power, removal, capacity and the operator's methods of the virtual disk."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from vd_bench import Bench
+
+from scsiemu import asc
+from scsiemu.sam import TaskManagementFunction
+
+BLOCK = 512
+
+
+def test_read_capacity() -> None:
+    """Last LBA, block size, physical exponent, alignment, LBPME and LBPRZ (SBC-4 5.17, 5.18)."""
+    bench = Bench(physical_exponent=3, lowest_aligned=5)
+
+    assert bench.do("READ CAPACITY(10)").data == struct.pack(">II", 2047, 512)
+    assert bench.do("READ CAPACITY(16)").data == struct.pack(">QIBBH16x", 2047, 512, 0, 3, 0xC005)
+    assert len(bench.do("READ CAPACITY(16)", allocation_length=12).data) == 12
+
+
+def test_stop_and_start() -> None:
+    """A stopped disk is NOT READY, INITIALIZING COMMAND REQUIRED, until it is started (SBC-4 5.31)."""
+    bench = Bench()
+    code = asc.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED
+
+    assert bench.do("START STOP UNIT", start=0).good
+    assert bench.do("TEST UNIT READY").code == code
+    assert bench.do("READ(10)", transfer_length=1).code == code
+    assert bench.do("START STOP UNIT", start=1).good
+    assert bench.do("READ(10)", transfer_length=1).good
+    page = bench.do("LOG SENSE", page_code=0x0E, pc=1).data
+    assert (1).to_bytes(4, "big") in page
+
+
+def test_loej_on_a_fixed_disk() -> None:
+    """LOEJ is INVALID FIELD IN CDB where the medium is not removable; PREVENT ALLOW is not there at all."""
+    bench = Bench()
+
+    assert bench.do("START STOP UNIT", loej=1).code == asc.INVALID_FIELD_IN_CDB
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).code == asc.INVALID_COMMAND_OPERATION_CODE
+    assert bench.disk.eject() is False
+
+
+@pytest.mark.parametrize("immed", [0, 1])
+def test_eject_and_load(immed: int) -> None:
+    """Without a medium commands get MEDIUM NOT PRESENT; loading tells the other nexuses (SPC-5, 28/00)."""
+    bench = Bench(removable=True)
+    other = bench.another()
+    bench.write(0, b"a" * BLOCK)
+
+    assert bench.do("START STOP UNIT", loej=1, immed=immed).good
+    for name in ("TEST UNIT READY", "READ CAPACITY(10)", "READ CAPACITY(16)", "SYNCHRONIZE CACHE(10)", "FORMAT UNIT"):
+        assert bench.do(name).code == asc.MEDIUM_NOT_PRESENT, name
+    assert bench.do("READ(10)", transfer_length=1).code == asc.MEDIUM_NOT_PRESENT
+    assert bench.do("INQUIRY").data[1] & 0x80
+    assert bench.do("START STOP UNIT", loej=1, start=1).good
+
+    assert bench.do("TEST UNIT READY").good
+    assert other.command("TEST UNIT READY").code == asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
+    assert bench.read(0) == b"a" * BLOCK
+
+
+def test_prevent_is_kept_for_each_nexus() -> None:
+    """The medium stays while any nexus prevents removal; nexus loss and reset end that (SPC-5 6.16)."""
+    bench = Bench(removable=True)
+    other = bench.another()
+    prevent = "PREVENT ALLOW MEDIUM REMOVAL"
+
+    assert bench.do(prevent, prevent=1).good
+    assert other.command(prevent, prevent=1).good
+    assert bench.do(prevent, prevent=0).good
+    assert bench.do("START STOP UNIT", loej=1).code == asc.MEDIUM_REMOVAL_PREVENTED
+    assert bench.disk.eject() is False
+    bench.target.nexus_lost(other.nexus)
+    assert bench.do("START STOP UNIT", loej=1).good
+    assert bench.do(prevent, prevent=1).good
+    assert bench.do("START STOP UNIT", loej=1, start=1).code == asc.MEDIUM_REMOVAL_PREVENTED
+    bench.target.manage(TaskManagementFunction.LOGICAL_UNIT_RESET, bench.initiator.nexus, 0)
+    bench.initiator.clear_attentions()
+    assert bench.do("START STOP UNIT", loej=1, start=1).good
+    assert bench.do(prevent, prevent=2).code == asc.INVALID_FIELD_IN_CDB
+
+
+def test_operator_changes_the_medium() -> None:
+    """Eject by force and insert: every nexus hears NOT READY TO READY CHANGE."""
+    bench = Bench(removable=True)
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
+
+    assert bench.disk.eject(force=True)
+    assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT
+    bench.disk.insert()
+
+    assert bench.do("TEST UNIT READY").code == asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
+    assert bench.do("TEST UNIT READY").good
+
+
+@pytest.mark.parametrize(("condition", "code"), [
+    (2, asc.IDLE_CONDITION_ACTIVATED_BY_COMMAND), (3, asc.STANDBY_CONDITION_ACTIVATED_BY_COMMAND),
+])
+def test_power_condition(condition: int, code: object) -> None:
+    """REQUEST SENSE tells a low power condition; medium access ends it, TEST UNIT READY does not (SBC-4 4.20)."""
+    bench = Bench()
+
+    assert bench.do("START STOP UNIT", power_condition=condition, loej=1).good
+    assert bench.do("TEST UNIT READY").good
+    sense = bench.do("REQUEST SENSE").data
+    assert (sense[12], sense[13]) == (code.asc, code.ascq)      # type: ignore[attr-defined]  # a SenseCode
+    assert bench.do("READ(10)", transfer_length=1).good
+    sense = bench.do("REQUEST SENSE").data
+    assert (sense[12], sense[13]) == (0, 0)
+    page = bench.do("LOG SENSE", page_code=0x1A, pc=1).data
+    assert page[4:12] == bytes((0, 1, 3, 4)) + (1).to_bytes(4, "big")
+
+
+def test_resize_live() -> None:
+    """A live resize tells everyone CAPACITY DATA HAS CHANGED; new blocks read as zeros."""
+    bench = Bench()
+    bench.write(2047, b"a" * BLOCK)
+
+    bench.disk.resize(4096)
+
+    assert bench.do("TEST UNIT READY").code == asc.CAPACITY_DATA_HAS_CHANGED
+    assert bench.do("READ CAPACITY(10)").data == struct.pack(">II", 4095, 512)
+    assert bench.read(2047, 2) == b"a" * BLOCK + bytes(BLOCK)
+    bench.disk.resize(100)
+    bench.initiator.clear_attentions()
+    assert bench.do("READ(10)", lba=100, transfer_length=1).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    with pytest.raises(ValueError, match="protection"):
+        Bench(pi_type=1).disk.resize(5)
+
+
+def test_write_protect_live() -> None:
+    """A live write protect closes the fast path too, and is a mode parameter that changed."""
+    bench = Bench()
+    bench.write(0, b"a" * BLOCK)
+
+    bench.disk.set_write_protect(True)
+
+    assert bench.do("TEST UNIT READY").code == asc.MODE_PARAMETERS_CHANGED
+    assert bench.do("WRITE(10)", transfer_length=1, data_out=bytes(BLOCK)).code == asc.WRITE_PROTECTED
+    bench.disk.set_write_protect(False)
+    bench.initiator.clear_attentions()
+    bench.write(0, b"b" * BLOCK)
+
+
+def test_read_media_serial_number() -> None:
+    """The serial number of the medium, padded to four bytes; only where it is removable (SPC-5 6.30)."""
+    bench = Bench(removable=True, medium_serial="MED01")
+
+    assert bench.do("READ MEDIA SERIAL NUMBER").data == bytes((0, 0, 0, 8)) + b"MED01\0\0\0"
+    assert not Bench().do("READ MEDIA SERIAL NUMBER").good
+
+
+@pytest.mark.parametrize(("start", "conflict"), [(1, False), (0, True)])
+def test_start_stop_under_reservation(start: int, conflict: bool) -> None:
+    """START is let through by a persistent reservation of another nexus, stopping is not (SPC-5 table 70)."""
+    bench = Bench()
+    other = bench.another()
+    key = bytes(8) + b"\0\0\0\0\0\0\0\x01" + bytes(8)
+    assert other.command("PERSISTENT RESERVE OUT (REGISTER)", data_out=key).good
+    held = b"\0\0\0\0\0\0\0\x01" + bytes(16)
+    assert other.command("PERSISTENT RESERVE OUT (RESERVE)", type=1, data_out=held).good
+
+    result = bench.do("START STOP UNIT", start=start)
+
+    assert (result.status == 0x18) == conflict
