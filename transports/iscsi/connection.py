@@ -173,7 +173,7 @@ class TargetConnection:
 
     def wanted(self) -> memoryview | None:
         """Where the next bytes may be received so that they need not be copied; None: anywhere."""
-        if self.sink_itt < 0:
+        if self.sink_itt < 0 or self._deaf:
             return None
         return self._reader.wants()
 
@@ -524,6 +524,10 @@ class TargetConnection:
         """The socket is gone."""
         self.drop(reason)
         self.node.forget(self)
+        # No cycle is left, so that memory does not wait for a collector.
+        self.session = None
+        self._text = None
+        self._reader.sink = None
 
     def _end_session(self) -> None:
         if self._login is not None:
