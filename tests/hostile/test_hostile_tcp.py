@@ -108,9 +108,9 @@ def test_f11_descriptors_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
                 return listener.fileno()
 
         exhausted = Exhausted()
-        there.call(lambda: there.transport._listeners.__setitem__(exhausted, 1))  # type: ignore[index]
-        there.call(lambda: there.transport._accept(exhausted))  # type: ignore[arg-type]
-        there.call(lambda: there.transport._listeners.pop(exhausted))  # type: ignore[call-overload]
+        there.call(lambda: there.transport._listeners.__setitem__(exhausted, 1))
+        there.call(lambda: there.transport._accept(exhausted))
+        there.call(lambda: there.transport._listeners.pop(exhausted))
         assert failures
         assert client.execute(0, tur()).status == Status.GOOD
 

@@ -27,26 +27,10 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Buffer
 from scsiemu.sense import Sense
-from transports.iscsi.chap import OutstandingChallenges
-from transports.iscsi.codes import (
-    BHS_LENGTH,
-    NO_TAG,
-    AsyncEvent,
-    LogoutReason,
-    LogoutResponseCode,
-    RejectReason,
-)
+from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, LogoutReason, LogoutResponseCode, RejectReason
 from transports.iscsi.framing import FramingError, PduReader, gather
-from transports.iscsi.keys import OperationalSettings
-from transports.iscsi.login import (
-    InitiatorIdentity,
-    LoginLimits,
-    LoginRefusal,
-    LoginResult,
-    LoginStatus,
-    TargetAccess,
-    TargetLogin,
-)
+from transports.iscsi.login import LoginLimits, LoginRefusal, LoginResult, LoginStatus, TargetLogin
+from transports.iscsi.login_policy import ConnectionPolicy
 from transports.iscsi.pdu import (
     AsyncMessage,
     BadPdu,
@@ -75,7 +59,6 @@ __all__ = ["ConnectionState", "TargetConnection"]
 _MASK: Final = 0xFFFFFFFF
 # Data segments shorter than this are put together in the reader's own buffer rather than received in place.
 _IN_PLACE_MINIMUM: Final = 4096
-_DISCOVERY_SETTINGS: Final = OperationalSettings()
 
 
 class ConnectionState:
@@ -135,7 +118,7 @@ class TargetConnection:
         self._sunk: Pdu | None = None
         self._reader = PduReader()
         limits = LoginLimits(command_window=node.limits.window)
-        self._login: TargetLogin | None = TargetLogin(_Policy(self), limits)
+        self._login: TargetLogin | None = TargetLogin(ConnectionPolicy(self), limits)
         self._text: TextExchange | None = None
         self._counted = 0                   # bytes that the node counts as backlog
         self._nop_ttt = 0                   # TTT of a NOP-In of ours that waits for its answer, 0 for none
@@ -605,68 +588,6 @@ class TargetConnection:
                 max_cmd_sn=session.max_cmd_sn,
             )
         )
-
-
-class _Policy:
-    """What the login asks: the node's targets, for the peer of one connection."""
-
-    __slots__ = ("_connection", "challenges")
-
-    def __init__(self, connection: TargetConnection) -> None:
-        self._connection = connection
-        self.challenges: OutstandingChallenges = connection.node.challenges
-
-    def random_bytes(self, count: int) -> bytes:
-        """Bytes that nobody can foresee."""
-        return self._connection.node.random_bytes(count)
-
-    def find_target(self, initiator: InitiatorIdentity, target_name: str) -> TargetAccess | LoginRefusal:
-        """The terms for a normal session."""
-        connection = self._connection
-        entry = connection.node.targets.get(target_name)
-        if entry is None or connection.group not in entry.ports:
-            return LoginRefusal(LoginStatus.NOT_FOUND, reason="no such target")
-        access = entry.access_of(initiator.name, connection.address)
-        if access is None:
-            return LoginRefusal(LoginStatus.AUTHORIZATION_FAILURE, reason="not in its access list")
-        chap = access.chap if access.chap is not None else entry.chap
-        return TargetAccess(entry.settings, chap, connection.group, entry.alias)
-
-    def find_discovery(self, initiator: InitiatorIdentity) -> TargetAccess | LoginRefusal:
-        """The terms for a discovery session."""
-        connection = self._connection
-        return TargetAccess(_DISCOVERY_SETTINGS, connection.node.discovery_chap, connection.group)
-
-    def establish(self, result: LoginResult) -> int | LoginRefusal:
-        """Make the session, after authentication; an older one of the same ports ends now."""
-        connection = self._connection
-        node = connection.node
-        entry = None if result.discovery else node.targets.get(result.target_name)
-        if entry is None and not result.discovery:
-            return LoginRefusal(LoginStatus.TARGET_REMOVED, reason="the target was removed")
-        old = node.find_session(result.initiator_name, result.isid, entry, connection.group)
-        if result.tsih:
-            if old is None or old.tsih != result.tsih:
-                return LoginRefusal(LoginStatus.SESSION_DOES_NOT_EXIST, reason="no such session")
-            if old.connection.cid != result.cid:
-                return LoginRefusal(LoginStatus.TOO_MANY_CONNECTIONS, reason="MaxConnections is 1")
-        if old is not None:
-            old.connection.drop("session reinstatement")            # 6.3.5
-        tsih = result.tsih or node.new_tsih()
-        if not tsih:
-            return LoginRefusal(LoginStatus.OUT_OF_RESOURCES, reason="too many sessions")
-        nexus = None
-        if entry is not None:
-            access = entry.access_of(result.initiator_name, connection.address)
-            if access is None:
-                return LoginRefusal(LoginStatus.AUTHORIZATION_FAILURE, reason="not in its access list")
-            nexus = node.establish_nexus(entry, access, result.initiator_name, result.isid, connection.group)
-        connection.session = Session(
-            connection, entry, nexus, result.parameters, initiator_name=result.initiator_name, isid=result.isid,
-            tsih=tsih, exp_cmd_sn=result.cmd_sn, window=node.limits.window,
-        )
-        node.add_session(connection.session)
-        return tsih
 
 
 _METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]]] = {
