@@ -233,8 +233,9 @@ class Medium(Provisioning):
         self.unit.attention(code, but=but.nexus if but is not None else None)
 
     def eject(self, *, force: bool = False) -> bool:
-        """Take the medium out. False where removal is prevented and not `force`d, or the disk is not removable."""
-        if not self.config.removable or (self.preventing and not force):
+        """Take the medium out. False where the disk is not removable, a format or sanitize is going on, or
+        removal is prevented and not `force`d."""
+        if not self.config.removable or self.ongoing is not None or (self.preventing and not force):
             return False
         self.preventing.clear()
         if self.medium:

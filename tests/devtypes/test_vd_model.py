@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from vd_bench import Bench
 
 from scsiemu import asc
+from scsiemu.testing.initiator import Result
 
 BLOCKS = 64
 LBA = st.integers(0, BLOCKS + 1)
@@ -27,12 +28,11 @@ class DiskModel(RuleBasedStateMachine):
     def pattern(self, blocks: int, seed: int) -> bytes:
         return b"".join(bytes(((seed + n) % 256,)) * self.size for n in range(blocks))
 
-    def expect(self, result: object, lba: int, blocks: int) -> bool:
-        good = result.good                                  # type: ignore[attr-defined]  # a Result
+    def expect(self, result: Result, lba: int, blocks: int) -> bool:
         if lba + blocks > BLOCKS:
-            assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE    # type: ignore[attr-defined]
+            assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
             return False
-        assert good, result
+        assert result.good, result
         return True
 
     @rule(
