@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +40,10 @@ def main(arguments: list[str]) -> int:
         return 3
     with atheris.instrument_imports(include=["scsiemu", "transports", "devtypes", "iohandlers"]):
         run = harness(arguments[1])
-    atheris.Setup([arguments[0], str(seeds(arguments[1])), *arguments[2:]], run)
-    atheris.Fuzz()
+    # libFuzzer writes what it learns into the first folder: not into our seeds.
+    with tempfile.TemporaryDirectory() as learnt:
+        atheris.Setup([arguments[0], learnt, str(seeds(arguments[1])), *arguments[2:]], run)
+        atheris.Fuzz()
     return 0
 
 

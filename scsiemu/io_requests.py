@@ -52,7 +52,10 @@ class IoRequest(Generic[R]):
 
 
 class Read(IoRequest[Buffer]):
-    """Read exactly `length` bytes at byte `offset`. Never-written ranges read as zeros."""
+    """Read exactly `length` bytes at byte `offset`. Never-written ranges read as zeros.
+
+    The answer does not change afterwards: it may be sent long after a later write of the same range.
+    """
 
     __slots__ = ("length", "offset")
 
