@@ -5,9 +5,10 @@ goes to a worker thread; so do flushes, discards, fills, maps and resizes. A wri
 inline, except where that would wait: a partial page that is not cached, a range operation that holds the
 file's lock, a kernel that throttles writers. Flushes and FUA writes that wait together share one fdatasync.
 
-Answered writes survive this process at once and a power loss after Flush or with FUA. A file that becomes
-shorter behind our back is an error (OUT_OF_RANGE), never a short answer. An advisory lock (flock) keeps a
-second server from writing the same file. It does NOT do O_DIRECT, mmap or image formats.
+Answered writes survive this process at once and a power loss after Flush or with FUA. After an fdatasync that
+failed every Flush and FUA write fails until the store is opened again. A file that becomes shorter behind our
+back is an error (OUT_OF_RANGE), never a short answer. An advisory lock (flock) keeps a second server from
+writing the same file. It does NOT do O_DIRECT, mmap or image formats.
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ class FileStore:
         self._workers: Workers[_Late | _FlushBatch] = Workers("file-store", workers)
         self._flushing = False
         self._flush_waiting: list[Ticket] = []
+        # Linux tells of a write that it lost once, and counts its pages as clean: success after that would be a lie.
+        self._flush_failure: IoFailed | None = None
         self._heavy = 0                 # calls in workers that hold the file's lock for long
         self._slow_until = 0.0          # until then writes go to the workers
         self._left_over: list[tuple[Ticket, Any]] = []
@@ -325,7 +328,7 @@ class FileStore:
             return False
         return True
 
-    # -- in worker threads: what these read of the store does not change
+    # -- in worker threads: what these read of the store does not change meanwhile
 
     def _read_blocking(self, buffer: bytearray, offset: int, done: int) -> Buffer:
         view = memoryview(buffer)
@@ -352,9 +355,14 @@ class FileStore:
                 raise self._failure(error, offset + done) from error
 
     def _sync(self) -> None:
+        # One at a time, so nobody else looks at the failure meanwhile.
+        lost = self._flush_failure
+        if lost is not None:
+            raise IoFailed(lost.fault, f"{lost.message} (an earlier flush failed: open the store again)")
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
+            self._flush_failure = self._failure(error)
             raise self._failure(error) from error
 
     def _fill_blocking(self, offset: int, length: int, pattern: bytes) -> None:

@@ -214,6 +214,81 @@ def test_flush_fails(store, monkeypatch):
     assert {answer.fault for answer in answers.values()} == {IoFault.MEDIUM}
 
 
+def fail_next_fdatasync(monkeypatch):
+    """The next fdatasync fails; later ones succeed, as Linux does: a lost write is reported once."""
+    failures = iter([OSError(errno.EIO, "Input/output error")])
+
+    def fdatasync(descriptor):
+        for failure in failures:
+            raise failure
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [Flush(), Write(0, 512, bytes(512), fua=True), Fill(0, 4096, bytes(512), fua=True)],
+    ids=["flush", "write", "fill"],
+)
+def test_flush_failure_is_remembered(store, monkeypatch, again):
+    """What an fdatasync could not write is lost for good: a later one must not say that all is on the medium."""
+    fail_next_fdatasync(monkeypatch)
+    assert store.submit(Write(0, 4096, b"w" * 4096), 0) is None
+    for ticket, request in enumerate((Flush(), again, again)):
+        assert store.submit(request, ticket) is PENDING
+        (answer,) = collect(store, 1).values()
+
+        assert isinstance(answer, IoFailed)
+        assert answer.fault == IoFault.MEDIUM
+    assert "an earlier flush failed" in answer.message
+
+
+def test_flush_failure_leaves_the_rest(store, monkeypatch):
+    """After a failed flush reads and writes that promise nothing still work."""
+    fail_next_fdatasync(monkeypatch)
+    store.submit(Flush(), 0)
+    collect(store, 1)
+
+    assert store.submit(Write(0, 4096, b"w" * 4096), 1) is None
+    assert store.submit(Read(0, 4096), 2) == b"w" * 4096
+
+
+def test_flush_failure_at_close(store, monkeypatch):
+    """A flush that is answered by closing fails after a failure, too."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fdatasync(descriptor):
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(30)
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    store.submit(Flush(), 0)
+    assert begun.wait(30)
+    store.submit(Flush(), 1)
+    go_on.set()
+    store.close()
+
+    assert {ticket: answer.fault for ticket, answer in store.reap()} == dict.fromkeys((0, 1), IoFault.MEDIUM)
+
+
+def test_flush_failure_ends_with_reopening(path, monkeypatch):
+    """A store that is opened anew begins anew."""
+    fail_next_fdatasync(monkeypatch)
+    first = open_store(path=path, size=MIB)
+    first.submit(Flush(), 0)
+    failed = collect(first, 1)
+    first.close()
+    second = open_store(path=path)
+    second.submit(Flush(), 0)
+    answered = collect(second, 1)
+    second.close()
+
+    assert isinstance(failed[0], IoFailed)
+    assert answered == {0: None}
+
+
 @pytest.mark.parametrize(
     ("number", "fault"),
     [
