@@ -23,11 +23,13 @@ from scsiemu.operations import Operation, OperationTable
 from scsiemu.sam import STATUS_NAMES, Status, TaskAttribute, TaskManagementFunction, TaskManagementResponse
 from scsiemu.sense import Sense, SenseCode, decode_sense
 from scsiemu.target import Target
+from scsiemu.transport_id import iscsi_transport_id
 from scsiemu.unit_attention import ATTENTION_LIMIT
 
 __all__ = ["Exchange", "Initiator", "Result", "StateDictionary"]
 
 _MOST_TURNS: Final = 100_000
+_ISID: Final = "800000000001"       # of type 10b, "random" (RFC 7143 11.12.5), where a name has none
 
 
 class StateDictionary:
@@ -96,7 +98,7 @@ class Initiator:
 
     Args:
         target: whom it talks to.
-        name: of the initiator; names tell initiators apart.
+        name: an iSCSI name, perhaps with `,i,0x` and an ISID behind it; names tell initiator ports apart.
         port: target port; the first of the target, or one that is made, where there is none.
         stores: performers for units that were added without one, by LUN (plain number or 64-bit form).
         luns: LUN masking, as of `Target.nexus_established`.
@@ -116,10 +118,9 @@ class Initiator:
         self.target = target
         self.name = name
         self.stores = {unit_lun(lun): store for lun, store in (stores or {}).items()}
-        transport_id = b"\x45\0" + len(_padded(name)).to_bytes(2, "big") + _padded(name)
         if port is None:
             port = target.ports[0] if target.ports else TargetPort(target.name)
-        self.nexus = target.nexus_established(InitiatorPort(name, transport_id, name), port, luns=luns)
+        self.nexus = target.nexus_established(_initiator_port(name), port, luns=luns)
         self._tag = 0
         if not attentions:
             self.clear_attentions()
@@ -282,7 +283,8 @@ def _deliver(completion: Completion) -> None:
     )
 
 
-def _padded(name: str) -> bytes:
-    """A name as a TransportID has it: null-terminated, a multiple of four bytes, at least twenty."""
-    raw = name.encode() + b"\0"
-    return raw + bytes(max(-len(raw) % 4, 20 - len(raw)))
+def _initiator_port(name: str) -> InitiatorPort:
+    """The port of that name, with the TransportID that SPEC_I_PT and REGISTER AND MOVE know it by."""
+    device_name, _, isid = name.lower().partition(",i,0x")
+    isid = (isid or _ISID).rjust(12, "0")
+    return InitiatorPort(f"{device_name},i,0x{isid}", iscsi_transport_id(device_name, bytes.fromhex(isid)), device_name)
