@@ -72,7 +72,14 @@ class DeviceServer:
         """Raises CheckCondition with NOT READY when an operation that needs the medium cannot have it."""
 
     def check_access(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
-        """Raises CheckCondition or Refusal for other states that forbid an operation (write protection)."""
+        """Raises CheckCondition or Refusal for other states that forbid an operation, whatever its CDB says."""
+
+    def check_effects(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
+        """Raises CheckCondition for states that forbid what a well-formed CDB asks for (write protection).
+
+        Asked once the operation has accepted its CDB, before its first request (for the parameter list too). One
+        that answers or changes anything without a request asks by itself.
+        """
 
     def check_access_state(self, command: Command, operation: Operation) -> None:
         """Raises CheckCondition when the target port's asymmetric access state forbids it (SPC-5 5.17.2.4)."""
@@ -162,9 +169,14 @@ class DeviceServer:
                 if length > operation.parameter_list_limit:
                     raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field=operation.parameter_list)
                 if length:
+                    self.check_effects(command, operation, command.fields)
                     return DataOut(length)
-            return self._perform(command, operation)
+            outcome = self._perform(command, operation)
+            if outcome.__class__ is not Completion:
+                self.check_effects(command, operation, command.fields)
+            return outcome
         except Exception as error:  # the one place: refusals become statuses, our bugs become sense data
+            self.close(command)
             return self._refuse(command, error)
 
     def resume(self, command: Command, answer: Any) -> Completion | IoRequest[Any]:

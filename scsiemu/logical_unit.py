@@ -6,7 +6,7 @@ is the device server's part, what may run beside what is the task set's, whom an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu import asc
@@ -338,7 +338,8 @@ class LogicalUnit:
         """Perform a request for a command of another unit."""
         if self.removed:
             return IoFailed(IoFault.GONE, "the unit was removed")
-        return self._perform_or_emulate(command, request)
+        answer = self._perform_or_emulate(command, request)
+        return _Emulation(_at(self, answer.steps)) if isinstance(answer, _Emulation) else answer
 
     def resume(self, command: Command, answer: Any) -> None:
         """The late answer to a command's request: from a store, the clock or the transport."""
@@ -581,6 +582,20 @@ class LogicalUnit:
             "nexuses": len(self.nexus_states),
             "background": len(self.background),
         }
+
+
+def _at(unit: LogicalUnit, steps: Generator[IoRequest[Any], Any, Any]) -> Generator[IoRequest[Any], Any, Any]:
+    """The same steps, each performed by the store of `unit`."""
+    answer: Any = None
+    while True:
+        try:
+            request = steps.throw(answer) if isinstance(answer, IoFailed) else steps.send(answer)
+        except StopIteration as done:
+            return done.value
+        try:
+            answer = yield Elsewhere(unit, request)
+        except IoFailed as failure:
+            answer = failure
 
 
 class _Emulation:

@@ -163,11 +163,15 @@ class DiskBase(SpcDeviceServer):
         # SPC-5 4.2.3.2: the 32-byte forms have 18h more bytes after byte 7.
         if opcode == _VARIABLE_LENGTH and cdb.additional_cdb_length != _ADDITIONAL_LENGTH:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="additional_cdb_length")
-        if operation.name in self.medium_writers:
-            self.check_writable(command)
         super().check_access(command, operation, cdb)
 
-    # Names of the operations that change the medium; `disk.VirtualDisk` has them.
+    def check_effects(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
+        if operation.name in self.medium_writers:
+            self.check_writable(command)
+        super().check_effects(command, operation, cdb)
+
+    # Names of the operations that change the medium by requests; `disk.VirtualDisk` has them. The others that
+    # change it ask `check_writable` themselves.
     medium_writers: ClassVar[frozenset[str]] = frozenset()
 
     def check_writable(self, command: Command | None) -> None:

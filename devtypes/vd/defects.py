@@ -151,9 +151,10 @@ class Defects(DiskReports):
         if cdb.pblock and not (cdb.wr_uncor and not self.config.physical_exponent):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="pblock")
         self.check_range(cdb.lba, 1)
+        if cdb.wr_uncor and cdb.byte_transfer_length:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="byte_transfer_length")
+        self.check_writable(command)
         if cdb.wr_uncor:
-            if cdb.byte_transfer_length:
-                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="byte_transfer_length")
             self.unreadable.add(cdb.lba)
             self.refresh()
             return Completion()

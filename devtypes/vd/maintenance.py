@@ -94,6 +94,7 @@ class Maintenance(Medium):
             )
         except ValueError:
             raise CheckCondition(asc.with_key(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM, 0x03)) from None
+        self.check_writable(command)
         block = _repeated(pattern, wanted.block_size)
         ongoing = self._begin(asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS, 0)
         steps = self._format_steps(command, ongoing, wanted, block, defects, fast=cdb.ffmt == 1)
@@ -182,6 +183,7 @@ class Maintenance(Medium):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="parameter_list_length")
         if cdb.service_action == _EXIT_FAILURE_MODE:
             return self._exit_failure_mode()
+        self.check_writable(command)
         total = len(passes) * self.config.pi_offset
         ongoing = self._begin(asc.LOGICAL_UNIT_NOT_READY_SANITIZE_IN_PROGRESS, total)
         self._exit_allowed = bool(cdb.ause)

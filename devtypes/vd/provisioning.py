@@ -216,7 +216,8 @@ class Provisioning(SpecialWrites):
     @operation(
         0x7F, "GET LBA STATUS(32)", layouts.GET_LBA_STATUS_32, service_action=0x0012, data=DataDirection.IN,
         conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length",
-        standard="SBC-4 5.7",
+        # Optional everywhere; offered where an initiator has to know 32-byte CDBs anyway.
+        standard="SBC-4 5.7", available=lambda disk: disk.config.pi_type == 2,
     )
     def get_lba_status(self, command: Command, cdb: CdbFields) -> Result:
         """What is mapped from an LBA on, as much as the allocation length has room for."""

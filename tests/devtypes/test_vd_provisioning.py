@@ -169,6 +169,14 @@ def test_get_lba_status_starts_where_asked() -> None:
 
     assert statuses(bench.do("GET LBA STATUS(16)", lba=20))[:2] == [(20, 12, 0), (32, CAPACITY - 32, 1)]
     assert bench.do("GET LBA STATUS(16)", lba=CAPACITY).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+
+
+def test_get_lba_status_32_scans_so_far() -> None:
+    """SCAN LENGTH bounds what is reported; the 32-byte form comes with type 2 protection (SBC-4 5.7)."""
+    bench = Bench(pi_type=2)
+    written = bytes(BLOCK * 16)
+    assert bench.do("WRITE(32)", lba=16, transfer_length=16, data_out=written).good
+
     assert statuses(bench.do("GET LBA STATUS(32)", lba=20, scan_length=4)) == [(20, 4, 0)]
 
 

@@ -337,6 +337,41 @@ def test_every_write_is_write_protected() -> None:
         if each.data == DataDirection.OUT and each.name not in VirtualDisk.medium_writers
     }
     assert {name for name in others if not name.startswith(harmless)} == {
-        # It checks the destination of each segment, which may be another unit; the other touches no block.
-        "EXTENDED COPY(LID1)", "SANITIZE (EXIT FAILURE MODE)",
+        # It checks the destination of each segment, which may be another unit.
+        "EXTENDED COPY(LID1)",
+        # They ask by themselves, because they change something before their first request; the last never does.
+        "FORMAT UNIT", "WRITE LONG(10)", "WRITE LONG(16)", "SANITIZE (OVERWRITE)", "SANITIZE (BLOCK ERASE)",
+        "SANITIZE (CRYPTOGRAPHIC ERASE)", "SANITIZE (EXIT FAILURE MODE)",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "data_out"),
+    [
+        ("FORMAT UNIT", {}, b""),
+        ("SANITIZE (BLOCK ERASE)", {}, b""),
+        ("SANITIZE (OVERWRITE)", {"parameter_list_length": 5}, b"\x01\0\0\x01\0"),
+        ("WRITE LONG(10)", {"wr_uncor": 1}, b""),
+        ("WRITE LONG(16)", {"wr_uncor": 1}, b""),
+        ("WRITE LONG(10)", {"byte_transfer_length": BLOCK}, bytes(BLOCK)),
+    ],
+)
+def test_write_protected_without_request(name: str, fields: dict[str, int], data_out: bytes) -> None:
+    """What changes the medium before its first request is refused, and leaves nothing behind (SBC-4 4.16)."""
+    bench = Bench(write_protect=True)
+
+    assert bench.do(name, data_out=data_out, **fields).code == asc.WRITE_PROTECTED
+    assert bench.do("TEST UNIT READY").good
+    assert bench.read(0) == bytes(BLOCK)
+
+
+def test_write_protected_after_cdb() -> None:
+    """A CDB that is wrong anyway is told so: write protection comes after it, and before Data-Out is fetched."""
+    bench = Bench(write_protect=True)
+
+    past = bench.do("WRITE(10)", lba=0xFFFFFFF0, transfer_length=1, data_out=bytes(BLOCK))
+    protect = bench.do("WRITE(10)", protect=1, transfer_length=1, data_out=bytes(BLOCK))
+
+    assert past.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    assert protect.code == asc.INVALID_FIELD_IN_CDB
+    assert bench.do("WRITE(10)", transfer_length=1, data_out=bytes(BLOCK)).code == asc.WRITE_PROTECTED
