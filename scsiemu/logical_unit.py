@@ -199,9 +199,10 @@ class LogicalUnit:
         """A command for this unit, from a nexus that sees it. Never raises for what an initiator can send."""
         self.commands_started += 1
         server = self.server
-        # Nothing is pending, nobody waits, no reservation: the operation's own checks are all there is.
+        # Nothing is pending, nobody waits, no ACA, no reservation: the operation's own checks are all there is.
         if not (
             self.task_set.commands
+            or self.task_set.faulted
             or command.nexus_state.attentions
             or command.attribute
             or server.reserved
@@ -294,6 +295,9 @@ class LogicalUnit:
             command.io_request = outcome  # type: ignore[assignment]  # not a Completion: a request
             answer = self._perform(command, outcome)  # type: ignore[arg-type]  # see above
             if answer is PENDING:
+                if not command.wanted:
+                    # Data-Out that is asked for later must outlive the call of `submit`, which its view does not.
+                    command.data_out = bytes(command.data_out)
                 return
             if isinstance(answer, _Emulation):
                 outcome = self.server.emulate(command, answer.steps)

@@ -19,7 +19,7 @@ from scsiemu.device_server import DeviceServer
 from scsiemu.errors import IoFailed, LocalProtocolError
 from scsiemu.events import Event, InternalFailure, InventoryChanged, StoreFailed, UnitRemoved
 from scsiemu.incorrect_lun import answer_incorrect_lun
-from scsiemu.io_requests import PENDING, IoRequest, Pending, Performer, StoreCapabilities, Ticket
+from scsiemu.io_requests import PENDING, IoRequest, Pending, Performer, StoreCapabilities, Ticket, Write
 from scsiemu.logical_unit import LogicalUnit, NexusState
 from scsiemu.lun import AddressMethod, decode, encode, is_well_known, unit_lun
 from scsiemu.nexus import InitiatorPort, Nexus, TargetPort
@@ -265,6 +265,10 @@ class Target:
 
     def queue_io(self, request: IoRequest[Any], ticket: Ticket, /) -> Pending:
         """The performer of units that were added without one."""
+        if isinstance(request, Write) and not request.owned and request.data is not None:
+            # The answer comes later: the view does not last so long.
+            request.data = bytes(request.data)
+            request.owned = True
         self._io.append((ticket, request))
         return PENDING
 
