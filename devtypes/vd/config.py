@@ -48,8 +48,9 @@ class DiskConfig:
         max_atomic: MAXIMUM ATOMIC TRANSFER LENGTH.
         atomic_alignment, atomic_granularity: 0 for none.
         max_streams: MAXIMUM NUMBER OF STREAMS.
-        sanitize_seconds: SANITIZE takes at least so long, as on a real medium.
-        format_seconds: the same for FORMAT UNIT.
+        sanitize_seconds: an overwriting SANITIZE takes at least so long, as on a real medium, where initiators see
+            its progress; erasing is quick there too.
+        format_seconds: FORMAT UNIT takes at least so long.
         resource_blocks: what a thin disk may allocate, for the provisioning log page and thresholds; 0 is the capacity.
         store_size: bytes of the store; 0 is exactly what the blocks need. FORMAT UNIT with another block size
             uses as much as fits.

@@ -221,12 +221,12 @@ class Maintenance(Medium):
 
     def _sanitize_steps(self, command: Command, ongoing: Ongoing, passes: list[bytes]) -> _Work:
         yield from self._others(command)
-        seconds = self.config.sanitize_seconds
         try:
             if not passes:
-                yield from self._erase(ongoing, self.config.store_size, seconds)
+                yield from self._erase(ongoing, self.config.store_size, 0.0)
             for block in passes:
-                yield from self._overwrite(ongoing, self.config, block, seconds / len(passes))
+                seconds = self.config.sanitize_seconds / len(passes)
+                yield from self._overwrite(ongoing, self.config, block, seconds)
             if self.pi_type and passes:
                 yield from Discard(self.config.pi_offset, self.blocks * PI_SIZE)
             yield from Flush()

@@ -27,6 +27,9 @@ __all__ = ["DISK"]
 
 _SIZES: Final = ", ".join(map(str, BLOCK_SIZES))
 
+# Long enough for an initiator to meet it under way, as it would for hours on a real medium.
+_SANITIZE_SECONDS: Final = 6.0
+
 _OPTIONS: Final = (
     UnitOption("block", f"bytes of a logical block: {_SIZES}", parse_number, "BYTES"),
     UnitOption("physical", "a physical block is 2^N logical ones", parse_number, "N"),
@@ -41,7 +44,10 @@ _OPTIONS: Final = (
     UnitOption("max-unmap", "most blocks in an UNMAP", parse_number, "BLOCKS"),
     UnitOption("max-write-same", "most blocks in a WRITE SAME", parse_number, "BLOCKS"),
     UnitOption("format-seconds", "FORMAT UNIT takes at least so long", parse_seconds, "SECONDS"),
-    UnitOption("sanitize-seconds", "SANITIZE takes at least so long", parse_seconds, "SECONDS"),
+    UnitOption(
+        "sanitize-seconds", f"an overwriting SANITIZE takes at least so long (default {_SANITIZE_SECONDS:g})",
+        parse_seconds, "SECONDS",
+    ),
 )
 
 # Options that are arguments of DiskConfig as they are.
@@ -67,6 +73,7 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     settings: dict[str, Any] = {
         _CONFIG[name]: given for name, given in argument.options.items() if name in _CONFIG
     }
+    settings.setdefault("sanitize_seconds", _SANITIZE_SECONDS)
     settings["thin"] = not argument.get("thick", False)
     block = argument.get("block", 512)
     if block not in BLOCK_SIZES:
