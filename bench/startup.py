@@ -5,9 +5,9 @@
 Printed: fastest, median and slowest run; the interpreter alone, for comparison; the dearest imports by their own time.
 The number of modules is bounded by tests/app/test_app_scale.py.
 
-Finding (two virtual CPUs that others use, too; CPython 3.11): 244 ms at best, 286 ms at the median, a tenth of it the bare
-interpreter. Nothing stands out: the dearest module takes 9 ms, making classes and layouts; asyncio is 30 ms in all,
-importlib.metadata 16 ms.
+Finding (two virtual CPUs that others use, too; CPython 3.11): 244 ms at best, 286 ms at the median, a tenth of it the
+bare interpreter. Nothing stands out: the dearest module takes 9 ms, making classes and layouts; asyncio is 30 ms in
+all, importlib.metadata 16 ms. (Its list lacks what `import_module` brings: entry points and sub-commands themselves.)
 """
 
 from __future__ import annotations
