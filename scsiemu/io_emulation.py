@@ -21,10 +21,19 @@ from scsiemu.io_requests import (
     Write,
 )
 
-__all__ = ["PIECE", "emulate"]
+__all__ = ["PIECE", "Emulation", "emulate"]
 
 # The longest Write that an emulated Fill is made of, bytes: bounds memory and the time that a store is busy.
 PIECE: Final = 1 << 20
+
+
+class Emulation:
+    """Stands where an answer would: carry out these steps instead, their value is the answer."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Generator[IoRequest[Any], Any, Any]) -> None:
+        self.steps = steps
 
 
 def emulate(

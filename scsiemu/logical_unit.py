@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Command, Completion, DataOutRequest, Steps, TaskState
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_emulation import emulate
+from scsiemu.io_emulation import Emulation, emulate
 from scsiemu.io_requests import (
     PENDING,
     DataOut,
@@ -28,9 +28,9 @@ from scsiemu.io_requests import (
 )
 from scsiemu.nexus import InitiatorPort, Nexus, TargetPort
 from scsiemu.sam import Status
-from scsiemu.sense import CheckCondition, Sense, SenseCode, SenseKey
+from scsiemu.sense import CheckCondition, Sense, SenseCode
 from scsiemu.task_set import AbortCommands, TaskSet
-from scsiemu.unit_attention import establish_attention
+from scsiemu.unit_attention import PREVIOUS_STATUS, establish_attention
 
 if TYPE_CHECKING:
     from scsiemu.device_server import DeviceServer
@@ -42,13 +42,6 @@ __all__ = ["BackgroundTask", "LogicalUnit", "NexusState"]
 _ACQUAINTANCES: Final = 4096
 
 _NOBODY: Final = Nexus(InitiatorPort("", b""), TargetPort("", 0))
-
-# UA_INTLCK_CTRL 11b turns these statuses into a unit attention (SPC-5 7.5.10).
-_PREVIOUS_STATUS: Final[dict[int, SenseCode]] = {
-    Status.BUSY: asc.with_key(asc.PREVIOUS_BUSY_STATUS, SenseKey.UNIT_ATTENTION),
-    Status.TASK_SET_FULL: asc.with_key(asc.PREVIOUS_TASK_SET_FULL_STATUS, SenseKey.UNIT_ATTENTION),
-    Status.RESERVATION_CONFLICT: asc.with_key(asc.PREVIOUS_RESERVATION_CONFLICT_STATUS, SenseKey.UNIT_ATTENTION),
-}
 
 
 class NexusState:
@@ -299,7 +292,7 @@ class LogicalUnit:
                     # Data-Out that is asked for later must outlive the call of `submit`, which its view does not.
                     command.data_out = bytes(command.data_out)
                 return
-            if isinstance(answer, _Emulation):
+            if isinstance(answer, Emulation):
                 outcome = self.server.emulate(command, answer.steps)
             else:
                 outcome = self.server.resume(command, answer)
@@ -335,7 +328,7 @@ class LogicalUnit:
         if capabilities is not None and command.emulation is None:
             steps = emulate(request, capabilities)
             if steps is not None:
-                return _Emulation(steps)
+                return Emulation(steps)
         return self.performer(request, command)
 
     def perform_for(self, request: IoRequest[Any], command: Command) -> Any:
@@ -343,7 +336,7 @@ class LogicalUnit:
         if self.removed:
             return IoFailed(IoFault.GONE, "the unit was removed")
         answer = self._perform_or_emulate(command, request)
-        return _Emulation(_at(self, answer.steps)) if isinstance(answer, _Emulation) else answer
+        return Emulation(_at(self, answer.steps)) if isinstance(answer, Emulation) else answer
 
     def resume(self, command: Command, answer: Any) -> None:
         """The late answer to a command's request: from a store, the clock or the transport."""
@@ -395,7 +388,7 @@ class LogicalUnit:
             return None
         command.state = TaskState.IO
         answer = self._perform_or_emulate(command, request)
-        if isinstance(answer, _Emulation):
+        if isinstance(answer, Emulation):
             self._run(command, self.server.emulate(command, answer.steps))
             return PENDING
         return answer
@@ -420,8 +413,8 @@ class LogicalUnit:
         self.server.finish(command, completion)
         if completion.status:
             self.commands_failed += 1
-            if self.server.control.ua_intlck_ctrl == 3 and completion.status in _PREVIOUS_STATUS:
-                establish_attention(command.nexus_state.attentions, _PREVIOUS_STATUS[completion.status])
+            if self.server.control.ua_intlck_ctrl == 3 and completion.status in PREVIOUS_STATUS:
+                establish_attention(command.nexus_state.attentions, PREVIOUS_STATUS[completion.status])
         self.target.completions.append(completion)
 
     def _contingent(self, command: Command) -> None:
@@ -600,12 +593,3 @@ def _at(unit: LogicalUnit, steps: Generator[IoRequest[Any], Any, Any]) -> Genera
             answer = yield Elsewhere(unit, request)
         except IoFailed as failure:
             answer = failure
-
-
-class _Emulation:
-    """The answer of `_perform` that says: do this instead."""
-
-    __slots__ = ("steps",)
-
-    def __init__(self, steps: Any) -> None:
-        self.steps = steps

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from scsiemu import asc
-from scsiemu.sense import SenseCode
+from scsiemu.sam import Status
+from scsiemu.sense import SenseCode, SenseKey
 
-__all__ = ["ATTENTION_LIMIT", "establish_attention"]
+__all__ = ["ATTENTION_LIMIT", "PREVIOUS_STATUS", "establish_attention"]
 
 # More than this pending for one nexus tells the initiator nothing new: further ones are merged into the last.
 ATTENTION_LIMIT: Final = 16
@@ -26,6 +27,13 @@ _LEVELS: Final[dict[SenseCode, int]] = {
     asc.I_T_NEXUS_LOSS_OCCURRED: 5,
 }
 _LOWEST: Final = 6
+
+# UA_INTLCK_CTRL 11b turns these statuses into a unit attention (SPC-5 7.5.10).
+PREVIOUS_STATUS: Final[dict[int, SenseCode]] = {
+    Status.BUSY: asc.with_key(asc.PREVIOUS_BUSY_STATUS, SenseKey.UNIT_ATTENTION),
+    Status.TASK_SET_FULL: asc.with_key(asc.PREVIOUS_TASK_SET_FULL_STATUS, SenseKey.UNIT_ATTENTION),
+    Status.RESERVATION_CONFLICT: asc.with_key(asc.PREVIOUS_RESERVATION_CONFLICT_STATUS, SenseKey.UNIT_ATTENTION),
+}
 
 
 def establish_attention(pending: list[SenseCode], code: SenseCode) -> bool:
