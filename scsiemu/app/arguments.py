@@ -13,7 +13,7 @@ from scsiemu.app.units import declaration, option_names
 from scsiemu.services import Limit, ServiceDeclaration
 from scsiemu.unit_options import parse_seconds, parse_size
 
-__all__ = ["add_target_arguments", "service_declaration"]
+__all__ = ["add_target_arguments", "add_unit_arguments", "service_declaration"]
 
 _PLACED_HELP: Final = """Options of units and access belong to the target that the last --target before them names;
 those before the first --target belong to the target of --iqn. Each unit gets the next LUN of its target, from 0."""
@@ -22,7 +22,7 @@ those before the first --target belong to the target of --iqn. Each unit gets th
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them; `placed` of the namespace gets those whose place counts, `limits` what was limited."""
     parser.set_defaults(placed=[], limits={})
-    _add_units(parser)
+    add_unit_arguments(parser)
     targets = parser.add_argument_group("targets", _PLACED_HELP)
     targets.add_argument("--iqn", metavar="NAME", help=f"name of the first target (default {DEFAULT_IQN})")
     _add_placed(targets, "target", "NAME", "another target begins")
@@ -67,7 +67,8 @@ def service_declaration(name: str = "iscsi") -> ServiceDeclaration:
     return declared
 
 
-def _add_units(parser: argparse.ArgumentParser) -> None:
+def add_unit_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that add units; `placed` of the namespace gets them."""
     units = parser.add_argument_group("units", "An option's value is followed by more by comma; ,, is a comma in one.")
     for name in option_names():
         units.add_argument(f"--{name}", action=_PlacedAction, metavar="VALUE[,OPTION...]", help=_UnitHelp(name))

@@ -22,6 +22,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "serve": ("scsiemu.app.serve", "serve units over iSCSI until SIGTERM or SIGINT"),
     "run": ("scsiemu.app.run", "serve units while a command runs: scsiemu run --disk 1G -- COMMAND {uri}"),
+    "exec": ("scsiemu.app.exec", "run a command with device nodes: scsiemu exec --disk 1G -- sg_inq /dev/sg0"),
     "send": ("scsiemu.app.send", "log in to a unit, execute a CDB, print what comes back"),
     "decode": ("scsiemu.app.explain", "explain the bytes of a CDB, sense data, a PDU, or Data-In"),
     "list": ("scsiemu.app.listing", "list device types, unit options, io handlers and transports"),
@@ -34,7 +35,7 @@ _EXIT_CODES: Final = """exit codes:
   4   the unit answered with another status than GOOD (send), or nothing could be decoded (decode)
   5   no connection, or the login was refused
   70  a bug in scsiemu
-run ends with the exit code of its command, 126 or 127 where that cannot be run."""
+run and exec end with the exit code of their command, 126 or 127 where that cannot be run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +78,7 @@ def _run(words: list[str]) -> int:
         command = cast(Callable[[argparse.Namespace], int], module.command)
         rest = words[1:]
         following: list[str] | None = None
-        if name == "run" and "--" in rest:
+        if name in ("run", "exec") and "--" in rest:
             at = rest.index("--")
             rest, following = rest[:at], rest[at + 1 :]
         add_arguments(parser)

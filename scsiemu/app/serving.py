@@ -12,28 +12,25 @@ import asyncio
 import contextlib
 import os
 import resource
-import select
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from scsiemu._value import value
 from scsiemu.app.arguments import service_declaration
 from scsiemu.app.configuration import ServeConfiguration, TargetConfiguration
 from scsiemu.app.failure import ExitCode, Failure
-from scsiemu.app.units import open_state, open_stores
+from scsiemu.app.units import flush_store, open_state, open_stores
 from scsiemu.errors import IoFailed
 from scsiemu.events import Event, InternalFailure, StoreFailed
-from scsiemu.io_requests import PENDING, Flush, Store, Ticket
+from scsiemu.io_requests import Store
 from scsiemu.lun import to_text
 from scsiemu.services import Listener, Offer, Service, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
 from scsiemu.unit_options import UnitPlan
 
 __all__ = ["ServedUnit", "Serving", "shown_listener"]
-
-_FLUSH_SECONDS: Final = 30.0
 
 
 @value
@@ -161,7 +158,7 @@ class Serving:
         stores, self._stores = self._stores, []
         for target, store in stores:
             try:
-                _flush(store)
+                flush_store(store)
             except IoFailed as failure:
                 self._log(f"{target.name}: data may be lost, the last flush failed: {failure}")
             store.close()
@@ -189,22 +186,3 @@ def _why(error: OSError | ValueError, configuration: ServeConfiguration) -> str:
     if isinstance(error, OSError):
         return f"cannot listen on {where}: {text}; choose another --listen, port 0 is always free"
     return text
-
-
-def _flush(store: Store) -> None:
-    """Bring what was written to stable storage, and wait for it. Raises IoFailed."""
-    capabilities = store.capabilities
-    if capabilities.read_only or not capabilities.volatile:
-        return
-    ticket = cast(Ticket, object())             # opaque to stores
-    answer: Any = store.submit(Flush(), ticket)
-    until = monotonic() + _FLUSH_SECONDS
-    while answer is PENDING and monotonic() < until:
-        descriptor = store.fileno()
-        if descriptor is not None:
-            select.select([descriptor], [], [], max(0.0, until - monotonic()))
-        answer = next((result for late, result in store.reap() if late is ticket), PENDING)
-    if isinstance(answer, IoFailed):
-        raise answer
-    if answer is PENDING:
-        raise IoFailed("gone", f"no answer within {_FLUSH_SECONDS:g} seconds")

@@ -1,0 +1,246 @@
+"""What system calls on a descriptor do, where the file is one of ours. All others go on in the kernel.
+
+SG_IO and what else has to do with tasks is handed to the supervisor by a function.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Final
+
+from transports.devnode.descriptors import Descriptors, OpenFile
+from transports.devnode.path_calls import GO_ON, LATER, PathCalls
+from transports.devnode.request import Refused
+from transports.devnode.seccomp import Listener, Notification, ProcessMemory, descriptor_of, read_directory
+from transports.devnode.stat_layout import directory_entries, stat_bytes
+from transports.devnode.syscalls import Architecture
+from transports.devnode.tree import Directory, Tree, entry_mode
+from transports.devnode.working_directories import WorkingDirectories
+
+__all__ = ["FileCalls", "NodeCalls"]
+
+_F_DUPFD: Final = 0
+_F_DUPFD_CLOEXEC: Final = 1030
+_MOST_LISTING: Final = 1 << 20
+_VECTOR_SIZE: Final = 16
+
+
+class NodeCalls:
+    """What the supervisor does for nodes. Each gives a result, LATER, or raises Refused."""
+
+    def ioctl(self, note: Notification, file: OpenFile) -> int:
+        """ioctl(2)."""
+        raise Refused(errno.ENOTTY)
+
+    def read(self, note: Notification, file: OpenFile, address: int, count: int) -> int:
+        """read(2)."""
+        raise Refused(errno.EINVAL)
+
+    def write(self, note: Notification, file: OpenFile, address: int, count: int) -> int:
+        """write(2)."""
+        raise Refused(errno.EINVAL)
+
+
+class FileCalls:
+    """The handlers of one supervisor."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        architecture: Architecture,
+        listener: Listener,
+        descriptors: Descriptors,
+        directories: WorkingDirectories,
+        paths: PathCalls,
+        nodes: NodeCalls,
+    ) -> None:
+        self._tree = tree
+        self._architecture = architecture
+        self._listener = listener
+        self._descriptors = descriptors
+        self._directories = directories
+        self._paths = paths
+        self._nodes = nodes
+        self._extras = {
+            path: children for path in tree.paths()
+            if isinstance(entry := tree.find(path), Directory) and entry.merged and (children := tree.children(path))
+        }
+        self.handlers: dict[str, Callable[[Notification], int]] = {
+            "ioctl": self._ioctl, "read": self._read, "write": self._write, "readv": self._read_vector,
+            "writev": self._write_vector, "pread64": self._no_position, "pwrite64": self._no_position,
+            "preadv": self._no_position, "pwritev": self._no_position, "preadv2": self._no_position,
+            "pwritev2": self._no_position, "fstat": self._fstat, "lseek": self._seek, "fcntl": self._fcntl,
+            "dup": self._dup, "fchdir": self._fchdir, "getdents": self._list_old, "getdents64": self._list,
+            "getcwd": self._getcwd,
+        }
+
+    def _file(self, note: Notification) -> OpenFile | None:                                      # hot
+        return self._descriptors.find(note.pid, note.arguments[0] & 0xFFFFFFFF)
+
+    def _ioctl(self, note: Notification) -> int:                                                 # hot
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        if file.sg is None:
+            raise Refused(errno.ENOTTY)
+        return self._nodes.ioctl(note, file)
+
+    def _read(self, note: Notification) -> int:
+        return self._move(note, self._nodes.read, note.arguments[1], note.arguments[2])
+
+    def _write(self, note: Notification) -> int:
+        return self._move(note, self._nodes.write, note.arguments[1], note.arguments[2])
+
+    def _read_vector(self, note: Notification) -> int:
+        return self._move_vector(note, self._nodes.read)
+
+    def _write_vector(self, note: Notification) -> int:
+        return self._move_vector(note, self._nodes.write)
+
+    def _move(
+        self, note: Notification, mover: Callable[[Notification, OpenFile, int, int], int], address: int, count: int
+    ) -> int:
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        if file.sg is None:
+            raise Refused(errno.EISDIR)
+        return mover(note, file, address, count)
+
+    def _move_vector(self, note: Notification, mover: Callable[[Notification, OpenFile, int, int], int]) -> int:
+        """readv and writev of sg are those of its one structure: of the first piece."""
+        if self._file(note) is None:
+            return GO_ON
+        if not note.arguments[2]:
+            return 0
+        piece = ProcessMemory(self._listener, note).read(note.arguments[1], _VECTOR_SIZE)
+        return self._move(note, mover, int.from_bytes(piece[:8], "little"), int.from_bytes(piece[8:], "little"))
+
+    def _no_position(self, note: Notification) -> int:
+        if self._file(note) is None:
+            return GO_ON
+        raise Refused(errno.ESPIPE)
+
+    def _fstat(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        status = self._paths.status(file.path, file.entry)
+        memory = ProcessMemory(self._listener, note)
+        memory.write(note.arguments[1], stat_bytes(status, self._architecture.name))
+        return 0
+
+    def _seek(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        if file.sg is not None:
+            raise Refused(errno.ESPIPE)
+        if note.arguments[2] == os.SEEK_SET:
+            file.position = max(0, min(note.arguments[1], 1 << 31))
+        return file.position
+
+    def _fcntl(self, note: Notification) -> int:
+        command = note.arguments[1] & 0xFFFFFFFF
+        if command not in (_F_DUPFD, _F_DUPFD_CLOEXEC) or self._file(note) is None:
+            return GO_ON
+        self._descriptors.duplicate(note, note.arguments[0], close_on_exec=command == _F_DUPFD_CLOEXEC)
+        return LATER
+
+    def _dup(self, note: Notification) -> int:
+        if self._file(note) is None:
+            return GO_ON
+        self._descriptors.duplicate(note, note.arguments[0], close_on_exec=False)
+        return LATER
+
+    def _fchdir(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        if file.sg is not None:
+            raise Refused(errno.ENOTDIR)
+        self._directories.set(note.pid, file.path)
+        return 0
+
+    def _getcwd(self, note: Notification) -> int:
+        path = self._directories.get(note.pid)
+        if path is None:
+            return GO_ON
+        raw = os.fsencode(path) + b"\0"
+        if len(raw) > note.arguments[1]:
+            raise Refused(errno.ERANGE)
+        ProcessMemory(self._listener, note).write(note.arguments[0], raw)
+        return len(raw)
+
+    # --- directories -------------------------------------------------------------------------------------------
+
+    def _list_old(self, note: Notification) -> int:
+        file = self._file(note)
+        return GO_ON if file is None else self._list_ours(note, file, old=True)
+
+    def _list(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is not None:
+            return self._list_ours(note, file, old=False)
+        try:
+            path = os.readlink(f"/proc/{note.pid}/fd/{note.arguments[0] & 0xFFFFFFFF}")
+        except OSError:
+            return GO_ON
+        return self._list_merged(note, path) if path in self._extras else GO_ON
+
+    def _list_ours(self, note: Notification, file: OpenFile, *, old: bool) -> int:
+        if file.sg is not None:
+            raise Refused(errno.ENOTDIR)
+        rows = [(".", self._tree.inodes[file.path], 0o040755), ("..", self._tree.inodes[file.path], 0o040755)]
+        rows += self._rows(file.path)
+        room = min(note.arguments[2] & 0xFFFFFFFF, _MOST_LISTING)
+        data, count = directory_entries(rows[file.position :], room, old=old)
+        if not count and file.position < len(rows):
+            raise Refused(errno.EINVAL)
+        ProcessMemory(self._listener, note).write(note.arguments[1], data)
+        file.position += count
+        return len(data)
+
+    def _rows(self, path: str) -> list[tuple[str, int, int]]:
+        start = path.rstrip("/")
+        return [
+            (name, self._tree.inodes[f"{start}/{name}"], entry_mode(entry))
+            for name, entry in sorted(self._tree.children(path).items())
+            if not (isinstance(entry, Directory) and entry.merged)
+        ]
+
+    def _list_merged(self, note: Notification, path: str) -> int:
+        """A directory of the machine: what it has, without what is hidden, and before the first of it ours."""
+        room = min(note.arguments[2] & 0xFFFFFFFF, _MOST_LISTING)
+        fileno = descriptor_of(note.pid, note.arguments[0] & 0xFFFFFFFF)
+        try:
+            rows = self._rows(path) if os.lseek(fileno, 0, os.SEEK_CUR) == 0 else []
+            data, count = directory_entries(rows, room // 2)
+            if count < len(rows):
+                return GO_ON            # no room for ours: a buffer so small is no listing
+            while True:
+                more = read_directory(self._architecture, fileno, room - len(data))
+                kept = self._without_hidden(path, more)
+                if data or kept or not more:
+                    break
+        finally:
+            os.close(fileno)
+        ProcessMemory(self._listener, note).write(note.arguments[1], data + kept)
+        return len(data) + len(kept)
+
+    def _without_hidden(self, path: str, data: bytes) -> bytes:
+        start = path.rstrip("/")
+        ours = self._extras[path]
+        kept = bytearray()
+        at = 0
+        while at < len(data):
+            length = int.from_bytes(data[at + 16 : at + 18], "little")
+            name = os.fsdecode(data[at + 19 : at + length].partition(b"\0")[0])
+            entry = ours.get(name)
+            replaced = entry is not None and not (isinstance(entry, Directory) and entry.merged)
+            if not replaced and not self._tree.hides(f"{start}/{name}"):
+                kept += data[at : at + length]
+            at += length
+        return bytes(kept)

@@ -1,0 +1,192 @@
+"""What a machine with our units looks like: the entries of /dev, /sys and /proc that programs look for.
+
+Paths and contents are those of Linux 6: /sys/class/scsi_generic, /sys/class/scsi_device, /sys/class/scsi_host,
+/sys/class/bsg, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. There are no block devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from scsiemu._value import value
+from transports.devnode.nodes import KINDS, UnitAddress, bsg_node, sg_node
+from transports.devnode.sg import SG_VERSION
+from transports.devnode.tree import Directory, Entry, Link, Special, Text, Tree
+
+__all__ = ["AttachedUnit", "build_tree", "character_devices"]
+
+_ROOT: Final = "/sys/devices/scsiemu"
+_MERGED: Final = ("/", "/dev", "/proc", "/proc/scsi", "/sys", "/sys/bus", "/sys/class", "/sys/devices")
+_DEVICE_TYPES: Final = (
+    "Direct-Access    ", "Sequential-Access", "Printer          ", "Processor        ", "WORM             ",
+    "CD-ROM           ", "Scanner          ", "Optical Device   ", "Medium Changer   ", "Communications   ",
+    "Unknown          ", "Unknown          ", "RAID             ", "Enclosure        ", "Direct-Access-RBC",
+    "Optical card     ", "Bridge controller", "Object storage   ",
+)
+
+
+@value
+class AttachedUnit:
+    """A unit that has nodes.
+
+    Args:
+        inquiry: its standard INQUIRY data, at least 36 bytes.
+        host_name: name of the "driver" of its host.
+        pages: VPD pages by number, those of 80h and 83h that it has.
+    """
+
+    address: UnitAddress
+    inquiry: bytes
+    host_name: str
+    pages: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def device_type(self) -> int:
+        """PERIPHERAL DEVICE TYPE."""
+        return self.inquiry[0] & 0x1F
+
+
+def build_tree(units: Sequence[AttachedUnit], *, exists: Callable[[str], bool], devices: str) -> Tree:
+    """The files for these units.
+
+    Args:
+        units: /dev/sg0 is the first.
+        exists: whether the machine has a directory.
+        devices: its /proc/devices, empty for none.
+    """
+    entries: dict[str, Entry] = {}
+    for path in _MERGED:
+        entries[path] = Directory(merged=exists(path))
+    for path in (
+        "/dev/bsg", "/proc/scsi/sg", "/sys/bus/scsi", "/sys/bus/scsi/devices", "/sys/bus/scsi/drivers",
+        "/sys/class/bsg", "/sys/class/scsi_device", "/sys/class/scsi_generic", "/sys/class/scsi_host", _ROOT,
+    ):
+        entries[path] = Directory()
+    hosts: dict[int, AttachedUnit] = {}
+    for index, unit in enumerate(units):
+        hosts.setdefault(unit.address.host, unit)
+        _add_unit(entries, index, unit)
+    for number, unit in hosts.items():
+        _add_host(entries, number, unit)
+    entries["/proc/devices"] = Text(character_devices(devices).encode())
+    entries["/proc/scsi/scsi"] = Text(_proc_scsi(units).encode())
+    for name, text in _proc_sg(units).items():
+        entries[f"/proc/scsi/sg/{name}"] = Text(text.encode())
+    return Tree(entries)
+
+
+def character_devices(devices: str) -> str:
+    """A /proc/devices in which our drivers are."""
+    lines = devices.splitlines() or ["Character devices:", "", "Block devices:"]
+    names = {kind.name: kind for kind in KINDS.values() if not kind.block}
+    kept = [line for line in lines if line.split()[1:] not in [[name] for name in names]]
+    at = kept.index("") if "" in kept else len(kept)
+    ours = [f"{kind.major:3d} {kind.name}" for kind in names.values()]
+    return "\n".join((*kept[:at], *ours, *kept[at:])) + "\n"
+
+
+def _add_unit(entries: dict[str, Entry], index: int, unit: AttachedUnit) -> None:
+    address = unit.address
+    target = f"target{address.host}:{address.channel}:{address.target}"
+    host_place = f"{_ROOT}/host{address.host}"
+    place = f"{host_place}/{target}/{address}"
+    generic = sg_node(index, address, unit.device_type)
+    bsg = bsg_node(index, address, unit.device_type)
+    entries[generic.path] = Special(generic)
+    entries[bsg.path] = Special(bsg)
+    entries[host_place] = Directory()
+    entries[f"{host_place}/{target}"] = Directory()
+    entries[place] = Directory()
+    inquiry = unit.inquiry
+    attributes = {
+        "type": f"{unit.device_type}\n",
+        "vendor": f"{_text(inquiry[8:16])}\n", "model": f"{_text(inquiry[16:32])}\n",
+        "rev": f"{_text(inquiry[32:36])}\n",
+        "scsi_level": f"{_level(inquiry)}\n", "state": "running\n", "queue_depth": "32\n", "queue_type": "simple\n",
+        "timeout": "30\n", "device_blocked": "0\n", "device_busy": "0\n", "iocounterbits": "32\n",
+        "uevent": "DEVTYPE=scsi_device\n",
+    }
+    for name, text in attributes.items():
+        entries[f"{place}/{name}"] = Text(text.encode())
+    entries[f"{place}/inquiry"] = Text(inquiry)
+    for page, data in unit.pages:
+        entries[f"{place}/vpd_pg{page:02x}"] = Text(data)
+    entries[f"{place}/generic"] = Link(f"scsi_generic/sg{index}")
+    entries[f"{place}/subsystem"] = Link("/sys/bus/scsi")
+    _add_class(entries, place, "scsi_generic", f"sg{index}", f"{generic.kind.major}:{generic.minor}\n")
+    _add_class(entries, place, "bsg", str(address), f"{bsg.kind.major}:{bsg.minor}\n")
+    _add_class(entries, place, "scsi_device", str(address), None)
+    entries[f"/sys/bus/scsi/devices/{address}"] = Link(f"../../../..{place}")
+    entries[f"/sys/bus/scsi/devices/{target}"] = Link(f"../../../..{host_place}/{target}")
+    entries[f"/sys/bus/scsi/devices/host{address.host}"] = Link(f"../../../..{host_place}")
+
+
+def _add_class(entries: dict[str, Entry], place: str, kind: str, name: str, numbers: str | None) -> None:
+    """A class device below a SCSI device, and the link to it in /sys/class."""
+    folder = f"{place}/{kind}"
+    entries[folder] = Directory()
+    entries[f"{folder}/{name}"] = Directory()
+    entries[f"{folder}/{name}/device"] = Link(f"../../../{place.rpartition('/')[2]}")
+    entries[f"{folder}/{name}/subsystem"] = Link(f"/sys/class/{kind}")
+    if numbers is not None:
+        major, minor = numbers.strip().split(":")
+        device = f"bsg/{name}" if kind == "bsg" else name
+        entries[f"{folder}/{name}/dev"] = Text(numbers.encode())
+        entries[f"{folder}/{name}/uevent"] = Text(f"MAJOR={major}\nMINOR={minor}\nDEVNAME={device}\n".encode())
+    entries[f"/sys/class/{kind}/{name}"] = Link(f"../../..{folder}/{name}")
+
+
+def _add_host(entries: dict[str, Entry], number: int, unit: AttachedUnit) -> None:
+    place = f"{_ROOT}/host{number}"
+    folder = f"{place}/scsi_host"
+    entries[folder] = Directory()
+    entries[f"{folder}/host{number}"] = Directory()
+    entries[f"{folder}/host{number}/device"] = Link(f"../../../host{number}")
+    for name, text in {
+        "proc_name": unit.host_name, "unique_id": str(number), "host_busy": "0", "cmd_per_lun": "32", "can_queue": "32",
+        "sg_tablesize": "128", "state": "running", "active_mode": "Initiator", "supported_mode": "Initiator",
+    }.items():
+        entries[f"{folder}/host{number}/{name}"] = Text(f"{text}\n".encode())
+    entries[f"/sys/class/scsi_host/host{number}"] = Link(f"../../..{folder}/host{number}")
+
+
+def _proc_scsi(units: Sequence[AttachedUnit]) -> str:
+    lines = ["Attached devices:"]
+    for unit in units:
+        address, inquiry = unit.address, unit.inquiry
+        lines.append(
+            f"Host: scsi{address.host} Channel: {address.channel:02d} Id: {address.target:02d} Lun: {address.lun:02d}"
+        )
+        lines.append(f"  Vendor: {_text(inquiry[8:16])} Model: {_text(inquiry[16:32])} Rev: {_text(inquiry[32:36])}")
+        kind = _DEVICE_TYPES[unit.device_type] if unit.device_type < len(_DEVICE_TYPES) else "Unknown          "
+        lines.append(f"  Type:   {kind}                ANSI  SCSI revision: {inquiry[2]:02x}")
+    return "\n".join(lines) + "\n"
+
+
+def _proc_sg(units: Sequence[AttachedUnit]) -> dict[str, str]:
+    rows = [
+        f"{unit.address.host}\t{unit.address.channel}\t{unit.address.target}\t{unit.address.lun}\t"
+        f"{unit.device_type}\t1\t32\t0\t1\n"
+        for unit in units
+    ]
+    names = [
+        "\t".join((_text(unit.inquiry[8:16]), _text(unit.inquiry[16:32]), _text(unit.inquiry[32:36]))) + "\n"
+        for unit in units
+    ]
+    return {
+        "allow_dio": "0\n", "def_reserved_size": "32768\n", "device_hdr":
+        "host\tchan\tid\tlun\ttype\topens\tqdepth\tbusy\tonline\n", "devices": "".join(rows),
+        "device_strs": "".join(names), "version": f"{SG_VERSION}\t3.5.36 [20140603]\n",
+    }
+
+
+def _text(raw: bytes) -> str:
+    """A field of INQUIRY as Linux shows it: what is not printable is a space."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else " " for byte in raw)
+
+
+def _level(inquiry: bytes) -> int:
+    """scsi_level of Linux: one more than VERSION where that is at least 2."""
+    version = inquiry[2] & 0x07
+    return version + 1 if version >= 2 else version

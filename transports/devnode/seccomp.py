@@ -1,0 +1,294 @@
+"""The kernel's side: seccomp user notification, the memory of other processes, and what else only libc offers.
+
+By ctypes and ioctl(2), see seccomp_unotify(2). It does NOT decide anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+from struct import Struct
+from typing import Final
+
+from scsiemu.command import Buffer
+from transports.devnode.request import Refused
+from transports.devnode.syscalls import Architecture
+
+__all__ = [
+    "Gone", "Listener", "Notification", "ProcessMemory", "descriptor_of", "install_filter", "no_new_privileges",
+    "parent_death_signal", "read_directory", "read_string", "subreaper",
+]
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_SET_MODE_FILTER: Final = 1
+_NEW_LISTENER: Final = 8
+_WAIT_KILLABLE: Final = 0x20
+
+_RECV: Final = 0xC0502100
+_SEND: Final = 0xC0182101
+_ID_VALID: Final = 0x40082102
+_ADDFD: Final = 0x40182103
+_SETFD: Final = 1
+_ADDFD_SEND: Final = 2
+_CONTINUE: Final = 1
+
+_NOTIFICATION: Final = Struct("=QII iIQ 6Q")
+_RESPONSE: Final = Struct("=QqiI")
+_ADD: Final = Struct("=QIIII")
+
+_PIDFD_GETFD: Final = 438
+_GETDENTS64: Final = {"x86_64": 217, "aarch64": 61}
+
+_SMALL: Final = 4096
+_PAGE: Final = 4096
+
+
+class Gone(Exception):
+    """Whoever made the call is not there any more, or was interrupted: nobody waits for an answer."""
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+_vm_read = _libc.process_vm_readv
+_vm_write = _libc.process_vm_writev
+for _function in (_vm_read, _vm_write):
+    _function.restype = ctypes.c_ssize_t
+    _function.argtypes = (
+        ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong
+    )
+_local: Final = _Vector()
+_remote: Final = _Vector()
+_local_at: Final = ctypes.addressof(_local)
+_remote_at: Final = ctypes.addressof(_remote)
+_small: Final = ctypes.create_string_buffer(_SMALL)
+_small_at: Final = ctypes.addressof(_small)
+
+
+class Notification:
+    """A system call that waits for us.
+
+    Attributes:
+        id: of the kernel.
+        pid: of the thread that made it.
+        number: of the call.
+        arguments: six of them, 64 bits each.
+    """
+
+    __slots__ = ("arguments", "id", "number", "pid")
+
+    def __init__(self, identifier: int, pid: int, number: int, arguments: tuple[int, ...]) -> None:
+        self.id = identifier
+        self.pid = pid
+        self.number = number
+        self.arguments = arguments
+
+
+class Listener:
+    """The descriptor that notifications come from."""
+
+    def __init__(self, fileno: int) -> None:
+        self._fileno = fileno
+        self._zeros = bytes(_NOTIFICATION.size)
+        self._buffer = bytearray(_NOTIFICATION.size)
+
+    def fileno(self) -> int:
+        """The descriptor: readable when `receive` has something."""
+        return self._fileno
+
+    def close(self) -> None:
+        """Calls that come from now on fail with ENOSYS."""
+        os.close(self._fileno)
+
+    def receive(self) -> Notification:                                                           # hot
+        """The next call. Raises Gone."""
+        self._buffer[:] = self._zeros
+        try:
+            fcntl.ioctl(self._fileno, _RECV, self._buffer, True)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINTR):
+                raise Gone from None
+            raise
+        identifier, pid, _, number, _, _, *arguments = _NOTIFICATION.unpack(self._buffer)
+        return Notification(identifier, pid, number, tuple(arguments))
+
+    def answer(self, note: Notification, value: int) -> None:                                    # hot
+        """The call returns `value`."""
+        self._send(_RESPONSE.pack(note.id, value, 0, 0))
+
+    def refuse(self, note: Notification, number: int) -> None:
+        """The call fails with an error number."""
+        self._send(_RESPONSE.pack(note.id, 0, -number, 0))
+
+    def go_on(self, note: Notification) -> None:                                                 # hot
+        """The kernel does what the call says."""
+        self._send(_RESPONSE.pack(note.id, 0, 0, _CONTINUE))
+
+    def _send(self, response: bytes) -> None:
+        try:
+            fcntl.ioctl(self._fileno, _SEND, response)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINPROGRESS):
+                raise
+
+    def is_valid(self, note: Notification) -> bool:                                              # hot
+        """Whether the call still waits: then its pid means the same process as when it came."""
+        try:
+            fcntl.ioctl(self._fileno, _ID_VALID, note.id.to_bytes(8, "little"))
+        except OSError:
+            return False
+        return True
+
+    def give(self, note: Notification, fileno: int, *, at: int | None = None, close_on_exec: bool = False) -> None:
+        """The call returns a descriptor of this file, numbered `at`, or the lowest. Raises Refused."""
+        flags = _ADDFD_SEND | (_SETFD if at is not None else 0)
+        request = _ADD.pack(note.id, flags, fileno, at or 0, os.O_CLOEXEC if close_on_exec else 0)
+        try:
+            fcntl.ioctl(self._fileno, _ADDFD, request)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+                raise Gone from None
+            # A number above RLIMIT_NOFILE is EBADF; for open(2) there are too many files then.
+            raise Refused(errno.EMFILE if error.errno == errno.EBADF else error.errno or errno.EIO) from None
+
+
+class ProcessMemory:
+    """The memory of the process that a thread belongs to, as long as its call waits.
+
+    Before the first write it is made sure that the call still waits: the pid could be another's by now.
+    """
+
+    __slots__ = ("_listener", "_note", "_pid", "_sure")
+
+    def __init__(self, listener: Listener, note: Notification) -> None:
+        self._listener = listener
+        self._note = note
+        self._pid = note.pid
+        self._sure = False
+
+    def make_sure(self) -> None:                                                                 # hot
+        """The call still waits: what was read is what it meant. Raises Gone."""
+        if not self._listener.is_valid(self._note):
+            raise Gone
+        self._sure = True
+
+    def read(self, address: int, length: int) -> bytes:                                          # hot
+        """Exactly `length` bytes. Raises Refused(EFAULT)."""
+        if address + length >= 1 << 63:
+            raise Refused(errno.EFAULT)
+        if length <= _SMALL:
+            _local.base = _small_at
+        else:
+            large = ctypes.create_string_buffer(length)
+            _local.base = ctypes.addressof(large)
+        _local.length = _remote.length = length
+        _remote.base = address
+        if _vm_read(self._pid, _local_at, 1, _remote_at, 1, 0) != length:
+            raise Refused(errno.EFAULT)
+        return _small.raw[:length] if length <= 64 else ctypes.string_at(_local.base, length)
+
+    def write(self, address: int, data: Buffer) -> None:                                         # hot
+        """Raises Refused(EFAULT), and Gone."""
+        if not self._sure:
+            self.make_sure()
+        raw = bytes(data)
+        if address + len(raw) >= 1 << 63:
+            raise Refused(errno.EFAULT)
+        _local.base = ctypes.cast(ctypes.c_char_p(raw), ctypes.c_void_p).value
+        _local.length = _remote.length = len(raw)
+        _remote.base = address
+        if _vm_write(self._pid, _local_at, 1, _remote_at, 1, 0) != len(raw):
+            raise Refused(errno.EFAULT)
+
+
+def read_string(memory: ProcessMemory, address: int, most: int) -> bytes:                        # hot
+    """The null-terminated string there. Raises Refused: ENAMETOOLONG, EFAULT."""
+    parts = []
+    while most > 0:
+        # Not over the end of a page: what is behind it may not be there.
+        count = min(256, _PAGE - address % _PAGE, most)
+        part, null, _ = memory.read(address, count).partition(b"\0")
+        parts.append(part)
+        if null:
+            return b"".join(parts) if len(parts) > 1 else part
+        address += count
+        most -= count
+    raise Refused(errno.ENAMETOOLONG)
+
+
+def no_new_privileges() -> None:
+    """What lets an ordinary user install a filter. Raises OSError."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def parent_death_signal(number: int) -> None:
+    """This process gets the signal when its parent dies. Raises OSError."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def subreaper() -> None:
+    """Orphans among our descendants become our children. Raises OSError."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def install_filter(architecture: Architecture, program: bytes) -> int:
+    """Filter this process and what it starts; the listener's descriptor. Raises OSError.
+
+    EINVAL: the kernel is older than 5.19. ENOSYS, EPERM, EACCES: seccomp is not allowed. EBUSY: we are below another
+    listener.
+    """
+    filter_ = _Program(len(program) // 8, program)
+    fileno = _libc.syscall(
+        ctypes.c_long(architecture.seccomp), ctypes.c_long(_SET_MODE_FILTER),
+        ctypes.c_long(_NEW_LISTENER | _WAIT_KILLABLE), ctypes.byref(filter_),
+    )
+    if fileno < 0:
+        raise _error()
+    return int(fileno)
+
+
+def descriptor_of(pid: int, fileno: int) -> int:
+    """A descriptor of ours for the file behind that of another process. Raises OSError."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        copy = _libc.syscall(
+            ctypes.c_long(_PIDFD_GETFD), ctypes.c_long(pidfd), ctypes.c_long(fileno), ctypes.c_long(0)
+        )
+        if copy < 0:
+            raise _error()
+        return int(copy)
+    finally:
+        os.close(pidfd)
+
+
+def read_directory(architecture: Architecture, fileno: int, room: int) -> bytes:
+    """What getdents64(2) gives. Raises OSError."""
+    buffer = ctypes.create_string_buffer(room)
+    count = _libc.syscall(
+        ctypes.c_long(_GETDENTS64[architecture.name]), ctypes.c_long(fileno), buffer, ctypes.c_long(room)
+    )
+    if count < 0:
+        raise _error()
+    return buffer.raw[:count]
+
+
+def _prctl(option: int, argument: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+        raise _error()
+
+
+def _error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
