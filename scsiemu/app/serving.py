@@ -15,7 +15,7 @@ import resource
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from scsiemu._value import value
 from scsiemu.app.arguments import service_declaration
