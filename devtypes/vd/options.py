@@ -43,6 +43,7 @@ _OPTIONS: Final = (
     UnitOption("max-transfer", "most bytes in a command", parse_size, "SIZE"),
     UnitOption("max-unmap", "most blocks in an UNMAP", parse_number, "BLOCKS"),
     UnitOption("max-write-same", "most blocks in a WRITE SAME", parse_number, "BLOCKS"),
+    UnitOption("atomic", "WRITE ATOMIC takes multiples of so many blocks, aligned to it", parse_number, "BLOCKS"),
     UnitOption("format-seconds", "FORMAT UNIT takes at least so long", parse_seconds, "SECONDS"),
     UnitOption(
         "sanitize-seconds", f"an overwriting SANITIZE takes at least so long (default {_SANITIZE_SECONDS:g})",
@@ -73,6 +74,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     settings: dict[str, Any] = {
         _CONFIG[name]: given for name, given in argument.options.items() if name in _CONFIG
     }
+    atomic = argument.get("atomic", 0)
+    settings |= {"atomic_alignment": atomic, "atomic_granularity": atomic}
     settings.setdefault("sanitize_seconds", _SANITIZE_SECONDS)
     settings["thin"] = not argument.get("thick", False)
     block = argument.get("block", 512)

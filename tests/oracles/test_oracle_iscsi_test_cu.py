@@ -1,14 +1,15 @@
-"""libiscsi's iscsi-test-cu over five kinds of disk: nothing fails, and each of its tests really passes somewhere."""
+"""libiscsi's iscsi-test-cu over several kinds of disk: nothing fails, and each of its tests really passes somewhere."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from iscsi_test_cu import Outcome, TestRun, list_tests, run_test
+from iscsi_test_cu import Outcome, list_tests, run_test
 from served import serve
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(600)]
@@ -19,6 +20,33 @@ INSTALLED = shutil.which("iscsi-test-cu") is not None
 TESTS = list_tests() if INSTALLED else []
 SUITES = list(dict.fromkeys(name.partition(".")[0] for name in TESTS)) or ["none found"]
 
+# Kinds of disk that every test runs on, and kinds for the tests that need something of their own.
+ALL_KINDS = ("fixed", "removable", "4096", "file", "chap")
+SPECIAL_KINDS = {
+    "read-only": (
+        r"Inquiry|Mandatory|ModeSense6|Prefetch1.|PreventAllow|Prin\w+|ProutRegister|ProutClear|ProutPreempt|Read6|Read1."
+        r"|ReadCapacity1.|ReadDefectData1.|ReadOnly|ReportSupportedOpcodes|Reserve6|StartStopUnit|TestUnitReady|Verify1."
+        r"|iSCSIcmdsn"
+    ),
+    "physical": "CompareAndWrite|WriteSame1.",
+    "lbprz": "WriteSame10|Unmap",
+    "atomic": "WriteAtomic16",
+}
+
+# Tests that are wrong themselves, by kind ("*" for all), each with the reason. They may fail there; where the reason
+# leaves a kind on which they can pass, they have to pass on that.
+WRONG = {
+    ("iSCSITMF.LUNResetSimpleAsync", "*"): (
+        "asserts reconnect_succeeded right after queueing the function, before any answer can have come: no target "
+        "passes"
+    ),
+    ("WriteSame10.UnmapUntilEnd", "*"): (
+        "sends UNMAP=1 with a block of FFh and expects zeros; SBC-4 5.50: reads behave as if the block that was sent "
+        "had been written. With LBPRZ=0 it does not look, and passes"
+    ),
+}
+UNPASSABLE = {"iSCSITMF.LUNResetSimpleAsync"}
+
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
@@ -27,15 +55,16 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     secret = folder / "secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
-    image = folder / "image.raw"
+    units = {
+        "fixed": "128M", "removable": "128M,removable", "4096": "128M,block=4096",
+        "file": f"{folder / 'image.raw'},size=128M", "read-only": "64M,ro", "physical": "128M,physical=3",
+        "lbprz": "128M,lbprz=off", "atomic": "128M,atomic=8", "fresh": "128M",
+    }
     with (
-        serve(
-            "--disk", "128M", "--disk", "128M,removable", "--disk", "64M,ro", "--disk", "128M,block=4096",
-            "--disk", f"{image},size=128M",
-        ) as open_disks,
-        serve("--disk", "64M", "--chap", f"tester:{secret}") as locked,
+        serve(*(word for unit in units.values() for word in ("--disk", unit))) as open_disks,
+        serve("--disk", "128M", "--chap", f"tester:{secret}") as locked,
     ):
-        kinds = dict(zip(("fixed", "removable", "read-only", "4096", "file"), open_disks.urls, strict=True))
+        kinds = dict(zip(units, open_disks.urls, strict=True))
         kinds["chap"] = locked.urls[0].replace("iscsi://", f"iscsi://tester%{SECRET}@")
         yield kinds
 
@@ -47,24 +76,33 @@ def test_iscsi_test_cu_is_complete(require_tool: Callable[[str], str]) -> None:
     assert len(TESTS) >= 230
 
 
+def kinds_for(name: str) -> list[str]:
+    """The kinds of disk that a test runs on."""
+    suite = name.partition(".")[0]
+    special = [kind for kind, suites in SPECIAL_KINDS.items() if re.fullmatch(suites, suite)]
+    if name == "Sanitize.Reset":
+        return ["fixed"]        # it waits for a minute at a time: once is enough
+    if name == "MultipathIO.CompareAndWrite":
+        return ["fresh"]        # it clears 256 blocks and then expects 257 to be zero
+    return [*ALL_KINDS, *special]
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_iscsi_test_cu_suite(suite: str, disks: dict[str, str], require_tool: Callable[[str], str]) -> None:
-    """Each test of the suite fails on no kind of disk and really passes on at least one."""
+    """Each test of the suite fails on no kind of disk, but where it is wrong, and really passes on at least one."""
     require_tool("iscsi-test-cu")
-    names = [name for name in TESTS if name.partition(".")[0] == suite]
-    runs: dict[str, dict[str, TestRun]] = {name: {} for name in names}
-    for name in names:
-        for kind, url in disks.items():
-            runs[name][kind] = run_test(name, url, second_url=url)
+    failed, never = [], []
+    for name in (each for each in TESTS if each.partition(".")[0] == suite):
+        runs = {kind: run_test(name, disks[kind], second_url=disks[kind], seconds=150) for kind in kinds_for(name)}
+        failed += [
+            f"{name} on {kind}:\n{run.log[-3000:]}"
+            for kind, run in runs.items()
+            if run.outcome is Outcome.FAILED and not {(name, kind), (name, "*")} & WRONG.keys()
+        ]
+        if name not in UNPASSABLE and all(run.outcome is not Outcome.PASSED for run in runs.values()):
+            never.append(name)
 
-    failed = [
-        f"{name} on {kind}:\n{run.log[-3000:]}"
-        for name, kinds in runs.items() for kind, run in kinds.items() if run.outcome is Outcome.FAILED
-    ]
     assert not failed, "\n".join(failed)
-    never = [
-        name for name, kinds in runs.items() if not any(run.outcome is Outcome.PASSED for run in kinds.values())
-    ]
     assert never == []
 
 
