@@ -6,9 +6,9 @@ States and what they do with what comes; what is not in the table ends the conne
     INIT             answer, CONNECTED  -                -
     INIT COMPLETE    CONNECTED          ignore           ignore
     MAD              ignore             answer           answer
-    SRP login        -                  check, answer    reject: CHANNEL LIMIT
-    SRP request      -                  -                perform
-    SRP response     -                  -                take
+    SRP login        ignore             check, answer    reject: CHANNEL LIMIT
+    SRP request      ignore             -                perform
+    SRP response     ignore             -                take
     partner lost     wait again         wait again       wait again
     partner pauses   ignore             ignore           ignore
 
@@ -103,6 +103,9 @@ _TABLE: Final[dict[tuple[str, str], str]] = {
     (_W, _Input.INIT): "answer init",
     (_W, _Input.INIT_COMPLETE): "connected",
     (_W, _Input.MAD): "ignore",
+    (_W, _Input.LOGIN): "ignore",
+    (_W, _Input.REQUEST): "ignore",
+    (_W, _Input.RESPONSE): "ignore",
     (_W, _Input.PARTNER_LOST): "wait again",
     (_W, _Input.PARTNER_PAUSES): "ignore",
     (_C, _Input.INIT_COMPLETE): "ignore",
@@ -394,17 +397,17 @@ class TargetAdapter:
             return
         out_segments, in_segments = out.segments, in_.segments
         if out.table is not None or in_.table is not None:
-            found = self._tables(unit, address)
-            if found is None:
+            tables = self._tables(unit, address)
+            if tables is None:
                 return
-            out_segments, in_segments = found
-        data: bytes | int = b""
+            out_segments, in_segments = tables
+        data = b""
         if 0 < out.length <= _EARLY_DATA and len(out_segments) == 1:
             # A short buffer at once, which spares the device server to ask. Where it cannot be read nothing is lost:
             # whether that matters is seen when it is asked for.
-            data = self.hypervisor.copy_in(self.unit, out_segments[0].address, out.length)
-            if isinstance(data, int):
-                data = b""
+            found = self.hypervisor.copy_in(self.unit, out_segments[0].address, out.length)
+            if isinstance(found, bytes):
+                data = found
         task = Task(self, unit.tag, address, out_segments, in_segments)
         self._tasks[task] = None
         assert self._nexus is not None, "logged in"

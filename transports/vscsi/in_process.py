@@ -207,6 +207,12 @@ class Loopback:
             return True
         return deadline is not None and self._clock is not None
 
+    def abandon(self) -> None:
+        """Be gone without a word, as a partition that crashes."""
+        self.hypervisor.fail(self.client_unit)
+        self.run()
+        self.client.close()
+
     def close(self) -> None:
         """Close the queue: the nexus is lost."""
         self.client.close()

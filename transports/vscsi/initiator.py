@@ -47,6 +47,7 @@ from transports.vscsi.codes import (
 from transports.vscsi.crq import CrqElement, CrqReceiver
 from transports.vscsi.hypervisor import ClientCalls
 from transports.vscsi.information_units import (
+    COMMAND_LENGTH,
     AerRequest,
     AerResponse,
     CommandIu,
@@ -217,7 +218,8 @@ class ClientAdapter:
         """Send a command if credits, information units and memory allow it."""
         if self._credits <= _KEPT_CREDITS or self.state != ClientState.READY or len(self._requests) >= self._depth:
             return False
-        placed = request.place(self._memory, data_out, self.rule)
+        room = self._iu_length - COMMAND_LENGTH - max(0, len(cdb) - 13 & -4)
+        placed = request.place(self._memory, data_out, self.rule, room)
         if placed is None:
             return False
         self._tag += 1

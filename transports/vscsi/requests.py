@@ -10,7 +10,15 @@ from scsiemu.errors import RemoteProtocolError
 from scsiemu.lun import unit_lun
 from scsiemu.sam import STATUS_NAMES, Status, TaskManagementFunction, TaskManagementResponse
 from transports.vscsi.codes import CrqStatus, ResponseCode, ResponseFlags, SrpTask
-from transports.vscsi.descriptors import NO_DATA, SEGMENT_LENGTH, DataDescriptor, Segment, direct, indirect
+from transports.vscsi.descriptors import (
+    NO_DATA,
+    SEGMENT_LENGTH,
+    TABLE_HEADER_LENGTH,
+    DataDescriptor,
+    Segment,
+    direct,
+    indirect,
+)
 from transports.vscsi.information_units import ResponseIu
 from transports.vscsi.memory import ClientMemory
 
@@ -114,8 +122,10 @@ class Request:
         self.done = False
         self._buffer = self._size = self._data_in = 0
 
-    def place(self, memory: ClientMemory, data_out: Buffer, rule: FragmentRule) -> _Descriptors | None:
-        """Put Data-Out into memory; the descriptors. None: there is no room now."""
+    def place(
+        self, memory: ClientMemory, data_out: Buffer, rule: FragmentRule, room: int
+    ) -> _Descriptors | None:
+        """Put Data-Out into memory; the descriptors, in `room` bytes of the information unit. None: not now."""
         out, in_ = self.data_out_length, self.allocation
         if not out and not in_:
             return NO_DATA, NO_DATA
@@ -130,8 +140,16 @@ class Request:
         self._buffer, self._size, self._data_in = start, size, start + in_offset
         if out:
             memory.memory[start : start + out] = data_out
-        out_descriptor, table = _describe(memory, start, out, start + tables, rule)
-        in_descriptor, _ = _describe(memory, self._data_in, in_, table, rule)
+        if not rule.segment:
+            return (
+                direct(start, out) if out else NO_DATA,
+                direct(self._data_in, in_) if in_ else NO_DATA,
+            )
+        if out and in_:
+            room //= 2
+        inline = min(rule.inline, (room - TABLE_HEADER_LENGTH) // SEGMENT_LENGTH)
+        out_descriptor, table = _describe(memory, start, out, start + tables, rule.segment, inline)
+        in_descriptor, _ = _describe(memory, self._data_in, in_, table, rule.segment, inline)
         return out_descriptor, in_descriptor
 
     def free(self, memory: ClientMemory) -> None:
@@ -179,19 +197,18 @@ _Descriptors = tuple[DataDescriptor, DataDescriptor]
 
 
 def _describe(
-    memory: ClientMemory, address: int, length: int, table: int, rule: FragmentRule
+    memory: ClientMemory, address: int, length: int, table: int, step: int, inline: int
 ) -> tuple[DataDescriptor, int]:
     """The descriptor of a buffer, and where the next table can be."""
     if not length:
         return NO_DATA, table
-    step = rule.segment
-    if not step or length <= step:
+    if length <= step:
         return direct(address, length), table
     segments = tuple(Segment(at, min(step, address + length - at)) for at in range(address, address + length, step))
     everything = indirect(segments, table)
     raw = b"".join(direct(segment.address, segment.length).encode() for segment in segments)
     memory.memory[table : table + len(raw)] = raw
-    if len(segments) <= rule.inline:
+    if len(segments) <= inline:
         return everything, table + len(raw)
     return indirect(segments, table, inline=0), table + len(raw)
 

@@ -124,7 +124,8 @@ class VscsiTransport:
         self._loop = None
 
     def _accept(self) -> None:
-        assert self._loop is not None and self._listener is not None, "started"
+        assert self._loop is not None, "started"
+        assert self._listener is not None, "started"
         try:
             sock, _ = self._listener.accept()
         except OSError:
@@ -226,7 +227,7 @@ class _Client:
     def _greeted(self) -> None:
         """HELLO, and the memory."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._sock, _LONGEST, 4)
+            data, descriptors, _, _ = socket.recv_fds(self._sock, _LONGEST, 4)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -368,10 +369,9 @@ class _Client:
         if self._deadline is not None:
             self._deadline.cancel()
         if self._view is not None:
-            if not reason:
-                self._adapter.close()
-                self.interrupt()
             self._adapter.close()
+            with contextlib.suppress(OSError):
+                self._sock.send(INTERRUPT)      # there is the end in its queue
             self._transport.hypervisor.disconnect(self._unit)
         self._loop.remove_reader(self._sock)
         self._sock.close()
