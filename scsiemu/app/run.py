@@ -20,6 +20,7 @@ from typing import Final
 from scsiemu.app.arguments import add_target_arguments
 from scsiemu.app.configuration import ServeConfiguration, configure
 from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.loop import ServingLoop
 from scsiemu.app.serving import Serving, shown_listener
 from scsiemu.app.terminal import LineLimiter, say
 
@@ -43,7 +44,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise Failure(
             "run: put -- and the command behind the options: scsiemu run --disk 1G -- COMMAND {uri}", ExitCode.USAGE
         )
-    return asyncio.run(_run(configure(arguments, listen=("127.0.0.1:0",)), following))
+    with asyncio.Runner(loop_factory=ServingLoop) as runner:
+        return runner.run(_run(configure(arguments, listen=("127.0.0.1:0",)), following))
 
 
 def fill_in(word: str, places: dict[str, str]) -> str:

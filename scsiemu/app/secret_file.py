@@ -1,4 +1,4 @@
-"""CHAP secrets: a file for each, never on the command line, never readable by others (faults.md M6)."""
+"""CHAP secrets: a file for each, never on the command line, never readable by others."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ import sys
 from scsiemu.app.arguments import add_target_arguments
 from scsiemu.app.configuration import ServeConfiguration, configure
 from scsiemu.app.failure import ExitCode
+from scsiemu.app.loop import ServingLoop
 from scsiemu.app.parent import ParentWatch
 from scsiemu.app.serving import ServedUnit, Serving, shown_listener
 from scsiemu.app.terminal import LineLimiter
@@ -41,7 +42,8 @@ def command(arguments: argparse.Namespace) -> int:
     """Serve; the exit code."""
     parent = ParentWatch() if arguments.exit_with_parent else None
     configuration = configure(arguments)
-    asyncio.run(_serve(configuration, as_json=arguments.json, parent=parent))
+    with asyncio.Runner(loop_factory=ServingLoop) as runner:
+        runner.run(_serve(configuration, as_json=arguments.json, parent=parent))
     return ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""Lines for people on stderr: what came from a peer is escaped, and a flood of lines is cut short (faults.md M4)."""
+"""Lines for people on stderr: what came from a peer is escaped, and a flood of lines is cut short."""
 
 from __future__ import annotations
 

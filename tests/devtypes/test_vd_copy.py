@@ -100,7 +100,7 @@ def test_copy_between_units_of_different_blocks() -> None:
 
 
 def test_copy_only_what_the_nexus_sees() -> None:
-    """A designator of a unit outside the nexus' LUN map is not reachable (CVE-2020-28374, faults.md S8)."""
+    """A designator of a unit outside the nexus' LUN map is not reachable (CVE-2020-28374)."""
     target = Target("iqn.2026-11.org.example:vd")
     seen, hidden = add_disk(target, 0), add_disk(target, 1)
     initiator = Initiator(target, luns={0: 0})

@@ -73,7 +73,7 @@ def test_format_unit_block_size_of_mode_select() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 256, 511, 513, 0xFFFFFF])
 def test_mode_select_block_size_refused(size: int) -> None:
-    """A block length that there is not is INVALID FIELD IN PARAMETER LIST (faults.md S6)."""
+    """A block length that there is not is INVALID FIELD IN PARAMETER LIST."""
     bench = Bench()
 
     result = bench.do("MODE SELECT(6)", pf=1, data_out=bytes(3) + b"\x08" + struct.pack(">II", 0, size))

@@ -76,7 +76,7 @@ def test_write_beyond_end_fetches_nothing(name: str, lba: int, blocks: int) -> N
 @pytest.mark.parametrize("name", ["READ(16)", "WRITE(16)", "VERIFY(16)", "ORWRITE(16)", "WRITE AND VERIFY(16)"])
 @pytest.mark.parametrize("lba", [1 << 63, (1 << 64) - 1])
 def test_arithmetic_does_not_wrap(name: str, lba: int) -> None:
-    """LBA plus length past 2^64 is out of range (faults.md S4)."""
+    """LBA plus length past 2^64 is out of range."""
     result = Bench().do(name, lba=lba, transfer_length=1)
 
     assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE

@@ -173,7 +173,7 @@ def test_aptpl_saved_before_good():
     [(IoFault.NO_SPACE, asc.INSUFFICIENT_REGISTRATION_RESOURCES), (IoFault.MEDIUM, asc.WRITE_ERROR)],
 )
 def test_aptpl_store_fails(fault, code):
-    """faults.md S9: a state store that is full or broken: the command fails and nothing has changed."""
+    """A state store that is full or broken: the command fails and nothing has changed."""
     store = LateStore()
     bench = Bench(state=store)
     first, second = bench.initiator(1), bench.initiator(2)

@@ -551,7 +551,7 @@ def test_connection_loss_ends_commands() -> None:
 
 
 def test_data_out_budget_holds_r2ts_back() -> None:
-    """R2Ts beyond the budget wait until it is free again; none is forgotten (faults.md M3)."""
+    """R2Ts beyond the budget wait until it is free again; none is forgotten."""
     settings = OperationalSettings(initial_r2t=True, immediate_data=False)
     world = World(settings=settings, limits=NodeLimits(data_out_bytes=8192))
     links = [world.connect(settings=settings, isid=n) for n in range(1, 6)]
@@ -570,7 +570,7 @@ def test_data_out_budget_holds_r2ts_back() -> None:
 
 
 def test_read_waits_for_the_socket() -> None:
-    """While much waits for the socket, reads are not begun: they are produced as it drains (faults.md C9)."""
+    """While much waits for the socket, reads are not begun: they are produced as it drains."""
     world = World(limits=NodeLimits(queued_bytes=1 << 20))
     link = world.connect()
     tags = [link.session.execute(0, read(0, 1024), data_in_length=1 << 19) for _ in range(40)]

@@ -79,18 +79,20 @@ class TargetConnection:
         group: portal group tag.
         out: what to send, buffers of one PDU after the other.
         queued: bytes in `out`.
+        deaf: nothing more is taken: closing or closed.
         dirty: it is in the node's list of those that have something to send.
         stat_sn: the next StatSN.
         max_send_data: how long a data segment we may send.
-        plain_data_in: up to here Data-In is one PDU that needs no digest; the hot path asks.
+        plain_data_in: up to here Data-In is one PDU; the hot path asks.
+        digests: PDUs have a digest.
         sink_itt: the command whose buffer is being received into.
         close_reason: why it ends, for the log: never raw bytes of the peer.
     """
 
     __slots__ = (
-        "_counted", "_data_out_since", "_deaf", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
+        "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
         "_nop_ttt", "_opened", "_reader", "_sent", "_sunk", "_text", "address", "cid", "close_reason", "data_digest",
-        "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer", "plain_data_in", "queued",
+        "deaf", "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer", "plain_data_in", "queued",
         "session", "sink_itt", "stat_sn", "state", "user",
     )
 
@@ -101,7 +103,7 @@ class TargetConnection:
         self.group = group
         self.address = ipaddress.ip_address(peer.partition("%")[0]) if peer else None
         self.state = ConnectionState.LOGIN
-        self._deaf = False                  # nothing more is taken: closing or closed
+        self.deaf = False
         self.close_reason = ""
         self.session: Session | None = None
         self.cid = 0
@@ -114,6 +116,7 @@ class TargetConnection:
         self.data_digest = False
         self.max_send_data = 8192
         self.plain_data_in = 0
+        self.digests = False
         self.sink_itt = -1
         self._sunk: Pdu | None = None
         self._reader = PduReader()
@@ -148,7 +151,7 @@ class TargetConnection:
 
     def receive_data(self, data: memoryview) -> None:                                           # hot
         """Take what came. `data` may be used again afterwards."""
-        if self._deaf:
+        if self.deaf:
             return
         self._heard = True
         self._reader.feed(data)
@@ -156,7 +159,7 @@ class TargetConnection:
 
     def wanted(self) -> memoryview | None:
         """Where the next bytes may be received so that they need not be copied; None: anywhere."""
-        if self.sink_itt < 0 or self._deaf:
+        if self.sink_itt < 0 or self.deaf:
             return None
         return self._reader.wants()
 
@@ -172,13 +175,20 @@ class TargetConnection:
         reader = self._reader
         session = self.session
         try:
-            while (pdu := reader.next_pdu()) is not None:
+            while True:
+                if session is not None and not session.held:
+                    reader.take_commands(session.plain_command)
+                    if self.deaf:
+                        return
+                pdu = reader.next_pdu()
+                if pdu is None:
+                    return
                 if pdu.__class__ is ScsiCommand and session is not None and not pdu.data_digest_error:
                     session.scsi_command(pdu)
                 else:
                     self._receive(pdu)
                     session = self.session
-                if self._deaf:
+                if self.deaf:
                     return
                 if session is not None and session.held:
                     self._release_held(session)
@@ -268,8 +278,8 @@ class TargetConnection:
         assert self.session is not None
         parameters = self.session.parameters
         self.max_send_data = parameters.max_send_data_segment_length
-        plain = min(self.max_send_data, parameters.max_burst_length)
-        self.plain_data_in = 0 if self.header_digest or self.data_digest else plain
+        self.digests = self.header_digest or self.data_digest
+        self.plain_data_in = min(self.max_send_data, parameters.max_burst_length)
 
     # --- Data-Out ----------------------------------------------------------------------------------------------
 
@@ -478,9 +488,9 @@ class TargetConnection:
 
     def close_when_sent(self, reason: str) -> None:
         """Take nothing more; close the socket once `out` is empty."""
-        if self._deaf:
+        if self.deaf:
             return
-        self._deaf = True
+        self.deaf = True
         self.state = ConnectionState.CLOSING
         self.close_reason = self.close_reason or reason
         self._limit_at = self.node.now + self.node.limits.send_seconds
@@ -492,7 +502,7 @@ class TargetConnection:
         """Close the socket now, without a word."""
         if self.state == ConnectionState.CLOSED:
             return
-        self._deaf = True
+        self.deaf = True
         self.state = ConnectionState.CLOSED
         self.close_reason = self.close_reason or reason
         self._end_session()

@@ -38,7 +38,7 @@ _STALE_LIMIT: Final = 1024              # bursts of ended commands that are reme
 
 
 class DataOutBudget:
-    """Bytes of Data-Out buffers that all sessions share: what does not fit waits for its R2T (faults.md M3).
+    """Bytes of Data-Out buffers that all sessions share: what does not fit waits for its R2T.
 
     Args:
         limit: in bytes. One request is always granted, however large.

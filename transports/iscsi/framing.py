@@ -34,13 +34,17 @@ from transports.iscsi.ahs import parse_ahs
 from transports.iscsi.codes import BHS_LENGTH, RejectReason
 from transports.iscsi.pdu import BadPdu, DataOut, Pdu, ScsiCommand, decode_bhs
 
-__all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "Sink", "encode", "gather"]
+__all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "Sink", "TakeCommand", "encode", "gather"]
 
 LOGIN_MAX_DATA_SEGMENT_LENGTH = 8192        # RFC 7143 13.12: what holds until the key is negotiated
 
 # Asked once for a PDU whose data segment is not all there: its header, the length. Answers where the data
 # should go (exactly that length), or None for a buffer of the reader's own.
 Sink: TypeAlias = Callable[[Pdu, int], memoryview | None]
+
+
+# Flags, LUN, ITT, expected data transfer length, CmdSN, CDB, immediate data: whether it was taken.
+TakeCommand: TypeAlias = Callable[[int, int, int, int, int, bytes, Buffer], bool]
 
 
 class FramingError(RemoteProtocolError):
@@ -115,6 +119,37 @@ class PduReader:
         self._position = 0
         self._held = True
 
+    def take_commands(self, take: TakeCommand) -> None:                                         # hot
+        """Hand plain SCSI Command PDUs that are there as a whole to `take`, until it says False or another comes.
+
+        What is not taken, or not plain (AHS, priority, immediate, a digest error), is for `next_pdu`.
+        """
+        view = self._view
+        position = self._position
+        size = len(view)
+        if self._head:
+            return
+        longest = self.max_data_segment_length
+        digests = self.header_digest or self.data_digest
+        while size - position >= BHS_LENGTH:
+            opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
+            if opcode != 0x01 or word or length > longest:
+                return
+            data_at = position + 48
+            end = data_at + (length + 3 & ~3)
+            if digests:
+                data_at, end, wrong = self._check_digests(view, position, length)
+                if wrong:
+                    return
+            if end > size:
+                return
+            self._position = end
+            data = view[data_at:data_at + length] if length else b""
+            if not take(flags, lun, itt, expected, cmd_sn, cdb, data):
+                self._position = position
+                return
+            position = end
+
     def next_pdu(self) -> Pdu | None:                                                           # hot
         """The next whole PDU, None when more bytes are needed.
 
@@ -124,6 +159,8 @@ class PduReader:
         view = self._view
         position = self._position
         if self._head or len(view) - position < BHS_LENGTH:
+            if position == len(view) and not self._head:
+                return None
             return self._assemble()
         opcode, flags, word, length, lun, itt, word20, word24, word28, last = _unpack_bhs(view, position)
         data_at = position + 48

@@ -48,7 +48,7 @@ _EVENT_LIMIT: Final = 4096
 
 @value
 class NodeLimits:
-    """What the connections may cost, all together and each (faults.md M1 to M3).
+    """What the connections may cost, all together and each.
 
     Args:
         unauthenticated: connections that have not finished their login.

@@ -58,6 +58,7 @@ __all__ = [
     "TextResponse",
     "data_in_bhs",
     "decode_bhs",
+    "pack_response",
     "r2t_bhs",
     "scsi_response_bhs",
 ]
@@ -522,8 +523,8 @@ def decode_bhs(bhs: Buffer, offset: int = 0) -> Pdu:
     return cls.from_bhs(bhs, offset)
 
 
-# One Struct for Data-In, SCSI Response and R2T: `>BBBBIQIIIIIIII`. Its pack is bound once.
-_pack_response = Struct(">BBBBIQIIIIIIII").pack
+# One Struct for Data-In, SCSI Response and R2T. Its pack is bound once; the hottest code calls it itself.
+pack_response = Struct(">BBBBIQIIIIIIII").pack
 
 
 def data_in_bhs(                                                                                # hot
@@ -531,7 +532,7 @@ def data_in_bhs(                                                                
     data_sn: int, buffer_offset: int, residual: int = 0, lun: int = 0, ttt: int = NO_TAG,
 ) -> bytes:
     """BHS of a Data-In PDU with `length` bytes of data. `lun` and `ttt` count with the A bit only."""
-    return _pack_response(
+    return pack_response(
         0x25, flags, 0, status, length, lun, itt, ttt, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn,
         buffer_offset, residual,
     )
@@ -543,7 +544,7 @@ def scsi_response_bhs(                                                          
     status_qualifier: int = 0,
 ) -> bytes:
     """BHS of a SCSI Response with `length` bytes of data (SenseLength and sense)."""
-    return _pack_response(
+    return pack_response(
         0x21, flags, response, status, length, status_qualifier << 48, itt, 0, stat_sn, exp_cmd_sn,
         max_cmd_sn, exp_data_sn, bidi_residual, residual,
     )
@@ -554,7 +555,7 @@ def r2t_bhs(                                                                    
     buffer_offset: int, desired_length: int,
 ) -> bytes:
     """BHS of an R2T."""
-    return _pack_response(
+    return pack_response(
         0x31, 0x80, 0, 0, 0, lun, itt, ttt, stat_sn, exp_cmd_sn, max_cmd_sn, r2t_sn, buffer_offset,
         desired_length,
     )

@@ -71,6 +71,8 @@ class IscsiTransport:
         self._peers: dict[TargetConnection, _Peer] = {}
         self._listeners: dict[socket.socket, int] = {}      # and the portal group tag of each
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.add_reader: Callable[[socket.socket, Callable[[], None]], object] = _no_loop
+        self.remove_reader: Callable[[socket.socket], object] = _no_loop
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
 
@@ -82,6 +84,9 @@ class IscsiTransport:
         Returns host and port of each socket, in order; a name may stand for several. Raises OSError.
         """
         self._loop = loop = asyncio.get_running_loop()
+        # A loop of ours has a shorter way (scsiemu/app/loop.py); any other does as well.
+        self.add_reader = getattr(loop, "add_fast_reader", loop.add_reader)
+        self.remove_reader = getattr(loop, "remove_fast_reader", loop.remove_reader)
         for store in self._stores:
             self._watch(store)
         bound: list[tuple[str, int]] = []
@@ -207,7 +212,7 @@ class IscsiTransport:
             self._empty.set()
 
     def _tell(self, peer: str, text: str) -> None:
-        """One line for the log, unless this address has had its share (faults.md M4)."""
+        """One line for the log, unless this address has had its share."""
         if self._report is None or self._loop is None:
             return
         now = self._loop.time()
@@ -221,13 +226,18 @@ class IscsiTransport:
 
     def flush(self) -> None:                                                                    # hot
         """Send what there is to send, for every connection. To be called after anything was done to the targets."""
+        self.send_dirty()
+        self.arm()
+
+    def send_dirty(self) -> None:                                                               # hot
+        """Send what there is to send."""
         node = self.node
+        peers = self._peers
         while dirty := node.take_dirty():
             for connection in dirty:
-                peer = self._peers.get(connection)
+                peer = peers.get(connection)
                 if peer is not None:
                     peer.send()
-        self._arm()
 
     @property
     def buffer(self) -> memoryview:
@@ -246,7 +256,7 @@ class IscsiTransport:
         self._timer = None
         self.flush()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """Have `_tick` called when a target or, to a second, a connection wants it."""
         loop = self._loop
         if loop is None:
@@ -268,7 +278,9 @@ class IscsiTransport:
 class _Peer:
     """The socket of a connection."""
 
-    __slots__ = ("_connection", "_loop", "_reading", "_sock", "_transport", "_writing")
+    __slots__ = (
+        "_connection", "_gather", "_loop", "_reading", "_receive", "_sock", "_time", "_transport", "_writing",
+    )
 
     def __init__(
         self,
@@ -283,20 +295,24 @@ class _Peer:
         self._connection = connection
         self._reading = True
         self._writing = False
-        loop.add_reader(sock, self._readable)
+        self._receive = sock.recv_into
+        self._gather = sock.sendmsg
+        self._time = loop.time
+        transport.add_reader(sock, self._readable)
 
     def _readable(self) -> None:                                                                # hot
         connection = self._connection
         transport = self._transport
         buffer = transport.buffer
         session = connection.session
-        if session is not None and session.target is not None:
-            session.target.advance(self._loop.time())
-            transport.node.settle(session.target)
+        target = session.target if session is not None else None
+        if target is not None:
+            target.advance(self._time())
+            transport.node.settle(target)
         try:
-            place = connection.wanted()
+            place = connection.wanted() if connection.sink_itt >= 0 else None
             if place is None:
-                count = self._sock.recv_into(buffer)
+                count = self._receive(buffer)
                 if count:
                     connection.receive_data(buffer[:count])
             else:
@@ -312,17 +328,38 @@ class _Peer:
         if not count:
             self._lost("closed by the other side")
             return
-        transport.flush()
+        transport.send_dirty()
+        if target is None or target.deadline() is not None:
+            transport.arm()
 
     def send(self) -> None:                                                                     # hot
         """Send what the connection has; close the socket if it has ended."""
+        connection = self._connection
+        out = connection.out
+        if out and len(out) <= _IOVECS and self._reading and not (self._writing or connection.deaf):
+            size = connection.queued
+            try:
+                count = self._gather(out)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self._lost(error.strerror or "connection lost")
+                return
+            else:
+                connection.data_sent(count)
+                if count == size:
+                    return
+        self._send_rest()
+
+    def _send_rest(self) -> None:
+        """Send in pieces; watch for the socket to take more, stop reading where too much waits, close at the end."""
         connection = self._connection
         blocked = False
         while connection.out and not blocked:
             out = connection.out
             size = connection.queued
             try:
-                count = self._sock.sendmsg(out if len(out) <= _IOVECS else out[:_IOVECS])
+                count = self._gather(out if len(out) <= _IOVECS else out[:_IOVECS])
             except (BlockingIOError, InterruptedError):
                 blocked = True
                 break
@@ -343,21 +380,25 @@ class _Peer:
         if connection.wants_data != self._reading:
             self._reading = connection.wants_data
             if self._reading:
-                self._loop.add_reader(self._sock, self._readable)
+                self._transport.add_reader(self._sock, self._readable)
             else:
-                self._loop.remove_reader(self._sock)
+                self._transport.remove_reader(self._sock)
 
     def _writable(self) -> None:
         self.send()
         self._transport.flush()
 
     def _lost(self, reason: str) -> None:
-        self._loop.remove_reader(self._sock)
+        self._transport.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
         self._connection.drop(reason)
         self._transport.gone(self._connection)
         self._transport.flush()
+
+
+def _no_loop(*arguments: object) -> None:
+    """Before `start` there is nothing to watch a socket with."""
 
 
 def _listen(family: int, address: object) -> socket.socket:

@@ -28,7 +28,7 @@ from scsiemu.sense import Sense, SenseCode
 from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
 from transports.iscsi.data_out import DataOutTable
-from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, data_in_bhs, scsi_response_bhs
+from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, data_in_bhs, pack_response, scsi_response_bhs
 
 if TYPE_CHECKING:
     from transports.iscsi.connection import TargetConnection
@@ -166,47 +166,53 @@ class Session:
 
     # --- a command comes ---------------------------------------------------------------------------------------
 
-    def scsi_command(self, pdu: ScsiCommand) -> None:                                           # hot
-        """Take a SCSI Command PDU. Its data is used or copied before this returns."""
-        flags = pdu.flags
-        itt = pdu.itt
+    def plain_command(                                                                          # hot
+        self, flags: int, lun: int, itt: int, expected: int, cmd_sn: int, cdb: bytes, data: Buffer
+    ) -> bool:
+        """Take a SCSI command that is not immediate, has no AHS and no priority. False: it is for `scsi_command`."""
+        connection = self.connection
         attribute = _ATTRIBUTES[flags & 7]
         if (
-            pdu.cmd_sn != self.exp_cmd_sn
-            or pdu.immediate
+            cmd_sn != self.exp_cmd_sn
             or flags < 0x80
             or itt in self.tasks
             or self.queue
             or attribute < 0
-            or pdu.ahs_flaw
             or itt == NO_TAG
-            or self._pledged + self.connection.queued > self.node.queue_limit
+            or self._pledged + connection.queued > self.node.queue_limit
+            or connection.deaf
         ):
-            self._unusual_command(pdu)
-            return
+            return False
         direction = flags & 0x60
-        length = pdu.expected_data_transfer_length
-        data = pdu.data
-        nexus = self.nexus
-        if direction == 0x40 and not data:
-            # A normal session has a nexus; asking costs more than nothing here.
-            command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, b"", 0, length, self)  # type: ignore[arg-type]
-            self._pledged += length
-        elif direction == 0x20 and (
-            not data or (len(data) <= length and len(data) <= self.first_burst_length and self.immediate_data)
-        ):
-            # As above.
-            command = Command(nexus, pdu.lun, pdu.cdb, itt, attribute, data, length, 0, self)  # type: ignore[arg-type]
-        else:
-            self._unusual_command(pdu)
-            return
-        if pdu.priority_byte:
-            command.priority = pdu.priority_byte >> 4
-        self.exp_cmd_sn = (pdu.cmd_sn + 1) & _MASK
-        self.tasks[itt] = command
         target = self.target
-        target.submit(command)  # type: ignore[union-attr]  # a discovery session does not get here
-        self.node.settle(target)  # type: ignore[arg-type]  # see above
+        nexus = self.nexus
+        if target is None or nexus is None:
+            return False                # a discovery session
+        if direction == 0x40 and not data:
+            command = Command(nexus, lun, cdb, itt, attribute, b"", 0, expected, self)
+            self._pledged += expected
+        elif direction == 0x20 and (
+            not data or (len(data) <= expected and len(data) <= self.first_burst_length and self.immediate_data)
+        ):
+            command = Command(nexus, lun, cdb, itt, attribute, data, expected, 0, self)
+        elif not (direction or data):
+            command = Command(nexus, lun, cdb, itt, attribute, b"", 0, 0, self)
+        else:
+            return False
+        self.exp_cmd_sn = (cmd_sn + 1) & _MASK
+        self.tasks[itt] = command
+        target.submit(command)
+        self.node.settle(target)
+        return True
+
+    def scsi_command(self, pdu: ScsiCommand) -> None:
+        """Take a SCSI Command PDU. Its data is used or copied before this returns."""
+        plain = not (pdu.immediate or pdu.ahs_flaw or pdu.priority_byte)
+        if plain and self.plain_command(
+            pdu.flags, pdu.lun, pdu.itt, pdu.expected_data_transfer_length, pdu.cmd_sn, pdu.cdb, pdu.data
+        ):
+            return
+        self._unusual_command(pdu)
 
     def _unusual_command(self, pdu: ScsiCommand) -> None:
         """Everything but a plain READ or WRITE whose turn it is."""
@@ -418,15 +424,37 @@ class Session:
                 return
             stat_sn = connection.stat_sn
             connection.stat_sn = (stat_sn + 1) & _MASK
+            header = pack_response(
+                0x25, flags, 0, 0, length, 0, itt, NO_TAG, stat_sn, self.exp_cmd_sn, self.max_cmd_sn, 0, 0, residual
+            )
+            if connection.digests:
+                # What a digest covers must not change afterwards.
+                connection.send_parts(header, data if data.__class__ is bytes else bytes(data))
+                return
             out = connection.out
-            out.append(data_in_bhs(
-                flags, 0, length, itt, stat_sn, self.exp_cmd_sn, self.max_cmd_sn, 0, 0, residual
-            ))
+            out.append(header)
             out.append(data)
             connection.queued += 48 + length
             if length & 3:
                 out.append(_PADDING[length & 3])
                 connection.queued += 4 - (length & 3)
+            if not connection.dirty:
+                connection.mark_dirty()
+            return
+        if not (
+            length or expected or completion.status or completion.sense_data or completion.status_qualifier
+            or completion.data_out_wanted != command.data_out_length
+        ):
+            stat_sn = connection.stat_sn
+            connection.stat_sn = (stat_sn + 1) & _MASK
+            header = pack_response(
+                0x21, 0x80, 0, 0, 0, 0, itt, 0, stat_sn, self.exp_cmd_sn, self.max_cmd_sn, r2ts, 0, 0
+            )
+            if connection.digests:
+                connection.send_parts(header, b"")
+                return
+            connection.out.append(header)
+            connection.queued += 48
             if not connection.dirty:
                 connection.mark_dirty()
             return
