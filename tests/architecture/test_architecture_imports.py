@@ -37,7 +37,23 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # The sockets, and what declares a transport to the program: everything else of a transport is sans-IO.
-SOCKET_HALF = frozenset({"transports.iscsi.client", "transports.iscsi.server", "transports.iscsi.service"})
+SOCKET_HALF = frozenset({
+    "transports.devnode.blocking_host",
+    "transports.devnode.descriptors",
+    "transports.devnode.device_nodes",
+    "transports.devnode.file_calls",
+    "transports.devnode.launch",
+    "transports.devnode.path_calls",
+    "transports.devnode.seccomp",
+    "transports.devnode.supervisor",
+    "transports.devnode.working_directories",
+    "transports.iscsi.client",
+    "transports.iscsi.server",
+    "transports.iscsi.service",
+    "transports.vscsi.client",
+    "transports.vscsi.server",
+    "transports.vscsi.stores",
+})
 
 DOES_IO = frozenset({
     "socket", "ssl", "select", "selectors", "asyncio", "threading", "subprocess", "multiprocessing", "time", "random",
