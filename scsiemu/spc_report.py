@@ -113,8 +113,13 @@ def _one_command(declared: Operation, *, timeouts: bool) -> bytes:
     return head + declared.usage + (_timeouts(declared) if timeouts else b"")
 
 
+# TIMESTAMP ORIGIN, and milliseconds that the clock is ahead of the time of day.
+_CLOCK: Final = struct.Struct(">Bq")
+
+
 class TimestampOperations(InquiryOperations):
-    """The device clock (SPC-5 5.3). It starts at zero with the unit; it does not outlive a power cycle."""
+    """The device clock (SPC-5 5.3). It starts at zero with the unit; once set it goes on across power cycles where
+    there is a state store, and a driver that tells the target the epoch of its clock."""
 
     def __init__(self, *, identity: Identity | None = None) -> None:
         super().__init__(identity=identity)
@@ -123,19 +128,46 @@ class TimestampOperations(InquiryOperations):
         self._clock_origin = 0b000
 
     def attached(self) -> None:
-        """Power on: the timestamp is zero."""
+        """Power on: the timestamp is zero, until `restore` finds that it was set."""
         super().attached()
         self._clock_set_at = self.unit.now
+
+    def restore(self) -> Steps:
+        """The clock goes on from what it was set to."""
+        earlier = super().restore()
+        if earlier is not None:
+            yield from earlier
+        epoch = self.unit.target.epoch
+        if self.unit.has_state_store and epoch is not None:
+            record = yield from LoadState(self._clock_key)
+            if record is not None and len(record) == _CLOCK.size:
+                origin, ahead = _CLOCK.unpack(record)
+                self._set_clock(int((self.unit.now - epoch) * 1000) + ahead, origin=origin)
+        return Completion()
+
+    @property
+    def _clock_key(self) -> str:
+        return f"{self.unit.state_prefix}timestamp"
+
+    def _keep_clock(self, milliseconds: int, origin: int) -> Steps:
+        """Save how far the clock is ahead of the time of day; zero origin forgets it."""
+        epoch = self.unit.target.epoch
+        if self.unit.has_state_store and epoch is not None:
+            ahead = milliseconds - int((self.unit.now - epoch) * 1000)
+            yield from SaveState(self._clock_key, _CLOCK.pack(origin, ahead) if origin else None)
+        return Completion()
 
     def reset(self, kind: str) -> None:
         """A hard reset makes the timestamp zero again (SPC-5 5.3); a logical unit reset leaves it."""
         super().reset(kind)
         if kind != "logical unit reset":
             self._set_clock(0, origin=0b000)
+            self.unit.start_background(self._keep_clock(0, 0b000), "timestamp")
 
     def set_timestamp(self, milliseconds: int) -> None:
         """Set the clock by other means than SET TIMESTAMP: milliseconds since 1970-01-01 00:00 UT."""
         self._set_clock(milliseconds, origin=0b011)
+        self.unit.start_background(self._keep_clock(milliseconds, 0b011), "timestamp")
         self.unit.attention(asc.TIMESTAMP_CHANGED)
 
     def timestamp(self) -> int:
@@ -161,14 +193,16 @@ class TimestampOperations(InquiryOperations):
         conflict=ReservationClass.WRITE, parameter_list="parameter_list_length", standby_allowed=True,
         standard="SPC-5 6.50",
     )
-    def set_timestamp_command(self, command: Command, cdb: CdbFields) -> Completion:
-        """Set the clock; the others hear of it."""
+    def set_timestamp_command(self, command: Command, cdb: CdbFields) -> Steps:
+        """Set the clock, saved before GOOD; the others hear of it."""
         if not cdb.parameter_list_length:
             return Completion()
         data = command.parameter_list
         if len(data) < 12:
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
-        self._set_clock(int.from_bytes(data[4:10], "big"), origin=0b010)
+        milliseconds = int.from_bytes(data[4:10], "big")
+        yield from self._keep_clock(milliseconds, 0b010)
+        self._set_clock(milliseconds, origin=0b010)
         self.unit.attention(asc.TIMESTAMP_CHANGED, but=command.nexus)
         return Completion()
 

@@ -40,11 +40,13 @@ class Target:
     Args:
         name: its name, for iSCSI the iqn.
         now: seconds of the clock that `advance` will go on with.
+        epoch: what that clock says at 1970-01-01 00:00 UT, for what has to outlive the process; None: not known.
     """
 
-    def __init__(self, name: str, *, now: float = 0.0) -> None:
+    def __init__(self, name: str, *, now: float = 0.0, epoch: float | None = None) -> None:
         self.name = name
         self.now = now
+        self.epoch = epoch
         self.units: dict[int, LogicalUnit] = {}
         self.nexuses: dict[Nexus, None] = {}
         self.completions: deque[Completion] = deque()

@@ -13,7 +13,7 @@ import contextlib
 import os
 import resource
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
 from typing import Any
 
@@ -112,7 +112,8 @@ class Serving:
             name = declared.check_name(configuration.name)
         except ValueError as error:
             raise Failure(str(error), ExitCode.USAGE) from None
-        target = Target(name, now=monotonic())
+        now = monotonic()
+        target = Target(name, now=now, epoch=now - time())
         for lun, plan in enumerate(configuration.units):
             self._add_unit(target, lun, plan)
         return Offer(target, configuration.access, configuration.authentication)

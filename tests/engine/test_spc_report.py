@@ -6,9 +6,12 @@ import pytest
 from engine_spc_unit import World
 
 from scsiemu import asc
+from scsiemu.sam import TaskManagementFunction
 from scsiemu.sense import FieldPointer
+from scsiemu.spc import SpcDeviceServer
 from scsiemu.spc_inquiry import INQUIRY
-from scsiemu.testing.initiator import Result, StateDictionary
+from scsiemu.target import Target
+from scsiemu.testing.initiator import Initiator, Result, StateDictionary
 
 RSOC = "REPORT SUPPORTED OPERATION CODES"
 
@@ -170,3 +173,29 @@ def test_set_identifying_information_refuses() -> None:
     assert result.code == asc.INVALID_FIELD_IN_PARAMETER_LIST
     assert one.command(name, data_out=b"").good
     assert field(one.command("REPORT IDENTIFYING INFORMATION", information_type=1)) == 10
+
+
+def test_set_timestamp_outlives_the_process() -> None:
+    """With a state store the clock goes on over a restart, by the time of day; a hard reset forgets that."""
+    state = StateDictionary()
+
+    def powered_on(now: float, epoch: float) -> Initiator:
+        target = Target("iqn.2026-11.org.example:clock", now=now, epoch=epoch)
+        target.add_unit(0, SpcDeviceServer(), state_performer=state)
+        return Initiator(target)
+
+    def shown(initiator: Initiator) -> tuple[int, int]:
+        data = initiator.command("REPORT TIMESTAMP").data
+        return data[2], int.from_bytes(data[4:10], "big")
+
+    # 1,000 s of the clock are 51,000 s of the day; the initiator's clock is 7 s slow.
+    first = powered_on(now=1000.0, epoch=-50_000.0)
+    wanted = (51_000 - 7) * 1000
+    assert first.command("SET TIMESTAMP", data_out=bytes(4) + wanted.to_bytes(6, "big") + bytes(2)).good
+    assert shown(first) == (2, wanted)
+
+    # Another process, 100 s later, whose clock begins at zero.
+    second = powered_on(now=0.0, epoch=-51_100.0)
+    assert shown(second) == (2, wanted + 100_000)
+    second.target.manage(TaskManagementFunction.TARGET_COLD_RESET, second.nexus)
+    assert state.kept == {}
