@@ -30,7 +30,7 @@ __all__ = ["DeviceServer", "FastOperation"]
 
 # Fast forms of hot operations: the request of a command that needs no check but those the function makes itself, or
 # None to take the ordinary way.
-FastOperation: TypeAlias = Callable[[Command], IoRequest[Any] | None]
+FastOperation: TypeAlias = Callable[[Command], "IoRequest[Any] | Completion | None"]
 
 _NACA: Final = 0x04
 _LINK_AND_RESERVED: Final = 0x3B        # reserved bits 5..3, obsolete FLAG and LINK (SAM-5 5.2)
@@ -54,6 +54,7 @@ class DeviceServer:
         control: what the control mode page says now.
         reserved: whether any reservation is held: the fast path is closed then.
         fast_operations: by opcode; an operation without a fast form is None.
+        fast_reads: opcodes of those that change nothing: they may run beside other commands that do not either.
         unit: the logical unit, once it was added to a target.
     """
 
@@ -64,6 +65,7 @@ class DeviceServer:
         self.control = ControlParameters()
         self.reserved = False
         self.fast_operations: list[FastOperation | None] = [None] * 256
+        self.fast_reads: frozenset[int] = frozenset()
         self._table: OperationTable | None = None
 
     # --- what derived classes answer ---------------------------------------------------------------------------

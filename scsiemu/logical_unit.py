@@ -41,6 +41,7 @@ __all__ = ["BackgroundTask", "LogicalUnit", "NexusState"]
 # How many nexuses a unit remembers to have told of its power on; past it the oldest is told again.
 _ACQUAINTANCES: Final = 4096
 
+_ENDED: Final = TaskState.ENDED
 _NOBODY: Final = Nexus(InitiatorPort("", b""), TargetPort("", 0))
 
 
@@ -192,14 +193,15 @@ class LogicalUnit:
         """A command for this unit, from a nexus that sees it. Never raises for what an initiator can send."""
         self.commands_started += 1
         server = self.server
-        # Nothing is pending, nobody waits, no ACA, no reservation: the operation's own checks are all there is.
+        task_set = self.task_set
+        # No attention, no ACA, no reservation, nothing to wait for: the operation's own checks are all there is.
         if not (
-            self.task_set.commands
-            or self.task_set.faulted
-            or command.nexus_state.attentions
+            command.nexus_state.attentions
+            or task_set.faulted
             or command.attribute
             or server.reserved
             or self._restoring
+            or (task_set.commands and (command.cdb[0] not in server.fast_reads or task_set.hinders_read(command)))
         ):
             fast = server.fast_operations[command.cdb[0]]
             if fast is not None:
@@ -209,45 +211,44 @@ class LogicalUnit:
                     return
         self._submit_slow(command)
 
-    def _submit_fast(self, command: Command, request: IoRequest[Any]) -> None:  # hot
-        if isinstance(request, Write):
-            if len(command.data_out) != request.length or request.fua:
-                self._adopt(command, request)
-                return
-            request.data = command.data_out
-            command.wanted = request.length
-            answer = self.performer(request, command)
-            if answer is None:
-                command.state = TaskState.ENDED
-                completion = Completion()
-                completion.command = command
-                completion.data_out_wanted = command.wanted
-                self.target.completions.append(completion)
-                return
+    def _submit_fast(self, command: Command, request: IoRequest[Any] | Completion) -> None:  # hot
+        cls = request.__class__
+        if cls is Completion:
+            completion: Completion = request  # type: ignore[assignment]  # by its class
         else:
-            answer = self.performer(request, command)
-            if answer is not PENDING and answer.__class__ is not IoFailed:
-                command.state = TaskState.ENDED
-                completion = Completion(answer)
-                completion.command = command
-                self.target.completions.append(completion)
+            if cls is Write:
+                write: Write = request  # type: ignore[assignment]  # by its class
+                length = write.length
+                if len(command.data_out) != length or write.fua:
+                    self._adopt(command)
+                    self._run(command, write)
+                    return
+                write.data = command.data_out
+                command.wanted = length
+            answer = self.performer(request, command)  # type: ignore[arg-type]  # not a Completion
+            if answer is PENDING or answer.__class__ is IoFailed:
+                # The store is late or failed.
+                self._adopt(command)
+                command.io_request = request  # type: ignore[assignment]  # as above
+                command.state = TaskState.IO
+                if answer is not PENDING:
+                    self.resume(command, answer)
                 return
-        # The store is late or failed: on as an ordinary command.
-        command.prepare()
-        self.server.recognize(command)
-        command.state = TaskState.IO
-        command.io_request = request
-        self.task_set.adopt(command)
-        if answer is not PENDING:
-            self.resume(command, answer)
+            if cls is Write:
+                completion = Completion()
+                completion.data_out_wanted = length
+            else:
+                completion = Completion(answer)
+        command.state = _ENDED
+        completion.command = command
+        self.target.completions.append(completion)
 
-    def _adopt(self, command: Command, request: IoRequest[Any]) -> None:
+    def _adopt(self, command: Command) -> None:
         """A fast command that needs something more: from here on it goes the ordinary way."""
         command.prepare()
         self.server.recognize(command)
         command.state = TaskState.ENABLED
         self.task_set.adopt(command)
-        self._run(command, request)
 
     def _submit_slow(self, command: Command) -> None:
         command.prepare()

@@ -245,8 +245,11 @@ class Target:
 
     def advance(self, now: float) -> None:
         """The clock says `now`, seconds. What waited for it goes on."""
-        self.now = max(self.now, now)
+        if now > self.now:
+            self.now = now
         timers = self._timers
+        if not timers:
+            return
         due = []
         while timers and timers[0][0] <= self.now:
             due.append(heapq.heappop(timers))

@@ -98,6 +98,12 @@ class TaskSet:
         """The command of that nexus and tag."""
         return self.commands.get((nexus, tag))
 
+    def hinders_read(self, command: Command) -> bool:
+        """Whether a SIMPLE command that changes nothing may have to wait, or be refused, for commands that are here."""
+        return bool(
+            self._special or self._writers or self._dormant or (command.nexus, command.tag) in self.commands
+        )
+
     def of_nexuses(self, nexuses: Iterable[Nexus]) -> list[Command]:
         """The commands of these nexuses, in order of arrival."""
         wanted = set(nexuses)

@@ -43,12 +43,19 @@ class ReadWrite(DiskBase):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.fast_reads = frozenset((0x00, 0x28, 0x88))
+        self.fast_operations[0x00] = self.fast_test_unit_ready
         self.fast_operations[0x28] = self.fast_read_10
         self.fast_operations[0x2A] = self.fast_write_10
         self.fast_operations[0x88] = self.fast_read_16
         self.fast_operations[0x8A] = self.fast_write_16
 
     # --- hot ---------------------------------------------------------------------------------------------------
+
+    def fast_test_unit_ready(self, command: Command) -> Completion | None:  # hot
+        """TEST UNIT READY, where the medium can be read."""
+        cdb = command.cdb
+        return None if not self.fast_read or len(cdb) < 6 or any(cdb[1:6]) else Completion()
 
     def fast_read_10(self, command: Command) -> IoRequest[Any] | None:  # hot
         """READ(10) without flags but DPO, of blocks that are there."""

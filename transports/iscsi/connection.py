@@ -83,17 +83,17 @@ class TargetConnection:
         dirty: it is in the node's list of those that have something to send.
         stat_sn: the next StatSN.
         max_send_data: how long a data segment we may send.
-        plain_data_in: up to here Data-In is one PDU; the hot path asks.
-        digests: PDUs have a digest.
+        plain_data_in: up to here Data-In is one PDU.
+        digests: PDUs have one.
         sink_itt: the command whose buffer is being received into.
         close_reason: why it ends, for the log: never raw bytes of the peer.
     """
 
     __slots__ = (
-        "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
-        "_nop_ttt", "_opened", "_reader", "_sent", "_sunk", "_text", "address", "cid", "close_reason", "data_digest",
-        "deaf", "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer", "plain_data_in", "queued",
-        "session", "sink_itt", "stat_sn", "state", "user",
+        "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login", "_nop_ttt",
+        "_opened", "_reader", "_sent", "_sunk", "_text", "address", "cid", "close_reason", "data_digest", "deaf",
+        "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer",
+        "plain_data_in", "queued", "session", "sink_itt", "stat_sn", "state", "user",
     )
 
     def __init__(self, node: TargetNode, *, peer: str, local: tuple[str, int], group: int, now: float) -> None:
@@ -317,8 +317,7 @@ class TargetConnection:
     # --- the other requests ------------------------------------------------------------------------------------
 
     def _receive_nop_out(self, session: Session, pdu: NopOut) -> None:
-        if pdu.itt == NO_TAG:
-            # 11.18.2: the answer to a NOP-In of ours, or a sign of life; it asks for no answer.
+        if pdu.itt == NO_TAG:           # 11.18.2: the answer to a NOP-In of ours, or a sign of life
             if pdu.ttt != NO_TAG and pdu.ttt == self._nop_ttt:
                 self._nop_ttt = 0
             return
@@ -377,10 +376,6 @@ class TargetConnection:
         )
         if code == LogoutResponseCode.CLOSED:
             self.close_when_sent("logout")
-
-    def _receive_snack(self, session: Session, pdu: Snack) -> None:
-        # 11.16: at ErrorRecoveryLevel 0 there is nothing to ask again for.
-        self.reject(RejectReason.SNACK_REJECT, pdu)
 
     def _over_cap(self, pdu: Pdu) -> bool:
         """Whether so much waits for the socket that a request with a long answer is refused."""
@@ -469,10 +464,9 @@ class TargetConnection:
     def tell_inventory_changed(self) -> None:
         """SCSI asynchronous event: REPORTED LUNS DATA HAS CHANGED (11.9.1). Silent while much waits to be sent."""
         session = self.session
-        if session is None or self.state != ConnectionState.FULL_FEATURE or not self.wants_data:
-            return
-        sense = Sense(asc.REPORTED_LUNS_DATA_HAS_CHANGED).encode(descriptor=False)
-        self._send_async(session, AsyncEvent.SCSI_EVENT, data=len(sense).to_bytes(2, "big") + sense)
+        if session is not None and self.state == ConnectionState.FULL_FEATURE and self.wants_data:
+            sense = Sense(asc.REPORTED_LUNS_DATA_HAS_CHANGED).encode(descriptor=False)
+            self._send_async(session, AsyncEvent.SCSI_EVENT, data=len(sense).to_bytes(2, "big") + sense)
 
     # --- the end -----------------------------------------------------------------------------------------------
 
@@ -547,20 +541,19 @@ class TargetConnection:
         deadline = self._hard_deadline()
         if deadline is not None and now >= deadline[0]:
             self.drop(deadline[1])
-            return
-        if self._nop_due(now):
+        elif self._nop_due(now):
             self._send_nop_in()
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called at the latest."""
+        ends = []
         hard = self._hard_deadline()
-        soft = None
+        if hard is not None:
+            ends.append(hard[0])
         interval = self.node.limits.nop_interval
         if interval and self.state == ConnectionState.FULL_FEATURE and not self._nop_ttt:
-            soft = self._last_heard + interval
-        if hard is None:
-            return soft
-        return hard[0] if soft is None else min(hard[0], soft)
+            ends.append(self._last_heard + interval)
+        return min(ends, default=None)
 
     def _hard_deadline(self) -> tuple[float, str] | None:
         """When the connection ends if nothing happens, and why."""
@@ -580,12 +573,8 @@ class TargetConnection:
 
     def _nop_due(self, now: float) -> bool:
         interval = self.node.limits.nop_interval
-        return bool(
-            interval
-            and self.state == ConnectionState.FULL_FEATURE
-            and not self._nop_ttt
-            and now >= self._last_heard + interval
-        )
+        waits = self.state != ConnectionState.FULL_FEATURE or self._nop_ttt
+        return bool(interval and not waits and now >= self._last_heard + interval)
 
     def _send_nop_in(self) -> None:
         session = self.session
@@ -606,5 +595,6 @@ _METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]
     TaskManagementRequest: TargetConnection._receive_task_management,
     TextRequest: TargetConnection._receive_text,
     LogoutRequest: TargetConnection._receive_logout,
-    Snack: TargetConnection._receive_snack,
+    # 11.16: at ErrorRecoveryLevel 0 there is nothing to ask again for.
+    Snack: lambda connection, session, pdu: connection.reject(RejectReason.SNACK_REJECT, pdu),
 }

@@ -71,6 +71,7 @@ class IscsiTransport:
         self._peers: dict[TargetConnection, _Peer] = {}
         self._listeners: dict[socket.socket, int] = {}      # and the portal group tag of each
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.time: Callable[[], float] = lambda: 0.0
         self.add_reader: Callable[[socket.socket, Callable[[], None]], object] = _no_loop
         self.remove_reader: Callable[[socket.socket], object] = _no_loop
         self._timer: asyncio.TimerHandle | None = None
@@ -84,6 +85,7 @@ class IscsiTransport:
         Returns host and port of each socket, in order; a name may stand for several. Raises OSError.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self.time = loop.time
         # A loop of ours has a shorter way (scsiemu/app/loop.py); any other does as well.
         self.add_reader = getattr(loop, "add_fast_reader", loop.add_reader)
         self.remove_reader = getattr(loop, "remove_fast_reader", loop.remove_reader)
@@ -278,9 +280,7 @@ class IscsiTransport:
 class _Peer:
     """The socket of a connection."""
 
-    __slots__ = (
-        "_connection", "_gather", "_loop", "_reading", "_receive", "_sock", "_time", "_transport", "_writing",
-    )
+    __slots__ = ("_connection", "_gather", "_loop", "_reading", "_receive", "_sock", "_transport", "_writing")
 
     def __init__(
         self,
@@ -297,7 +297,6 @@ class _Peer:
         self._writing = False
         self._receive = sock.recv_into
         self._gather = sock.sendmsg
-        self._time = loop.time
         transport.add_reader(sock, self._readable)
 
     def _readable(self) -> None:                                                                # hot
@@ -307,7 +306,7 @@ class _Peer:
         session = connection.session
         target = session.target if session is not None else None
         if target is not None:
-            target.advance(self._time())
+            target.advance(transport.time())
             transport.node.settle(target)
         try:
             place = connection.wanted() if connection.sink_itt >= 0 else None

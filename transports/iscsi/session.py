@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from scsiemu import asc
@@ -28,7 +27,8 @@ from scsiemu.sense import Sense, SenseCode
 from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
 from transports.iscsi.data_out import DataOutTable
-from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, data_in_bhs, pack_response, scsi_response_bhs
+from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_response
+from transports.iscsi.response import respond
 
 if TYPE_CHECKING:
     from transports.iscsi.connection import TargetConnection
@@ -46,7 +46,6 @@ _ATTRIBUTES: Final = (
     TaskAttribute.ACA, -1, -1, -1,
 )
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
-_SENSE_LENGTH: Final = Struct(">H")
 _IMMEDIATE_LIMIT: Final = 64            # immediate SCSI commands that one session may have
 
 
@@ -420,7 +419,7 @@ class Session:
             elif length < expected:
                 flags, residual = 0x83, expected - length   # F, U, S
             else:
-                self._respond(command, completion, r2ts)
+                respond(self, command, completion, r2ts)
                 return
             stat_sn = connection.stat_sn
             connection.stat_sn = (stat_sn + 1) & _MASK
@@ -458,7 +457,7 @@ class Session:
             if not connection.dirty:
                 connection.mark_dirty()
             return
-        self._respond(command, completion, r2ts)
+        respond(self, command, completion, r2ts)
 
     def _silent(self, command: Command, completion: Completion, r2ts: int) -> None:
         """A command was aborted: nobody is told, unless it was we who had it aborted."""
@@ -468,7 +467,7 @@ class Session:
         if code is not None:
             completion.status = Status.CHECK_CONDITION
             completion.sense_data = Sense(code).encode(descriptor=False)
-            self._respond(command, completion, r2ts)
+            respond(self, command, completion, r2ts)
 
     def _end_here(self, command: Command, status: int, code: SenseCode | None) -> None:
         """End a command that the engine has not seen."""
@@ -479,66 +478,6 @@ class Session:
         self._pledged += command.data_in_length
         self.complete(completion)
         self.node.pump(self)
-
-    def _respond(self, command: Command, completion: Completion, r2ts: int) -> None:
-        """Data-In PDUs, then the status, in the last of them if it may ride there (11.4, 11.7)."""
-        connection = self.connection
-        status = completion.status
-        data = completion.data_in
-        expected = command.data_in_length
-        length = min(len(data), expected)
-        flags, residual = _residual(len(data), expected)
-        alone = bool(status) or bool(command.data_out_length) or not length
-        sent = self._send_data_in(command, data, length, 0 if alone else flags | Flags.STATUS, residual)
-        if not alone:
-            return
-        bidi_residual = 0
-        if command.data_out_length or completion.data_out_wanted:
-            # 11.4.1: o and u are for the read part of a bidirectional command.
-            bidi_residual, flags = residual, flags << 2
-            more, residual = _residual(completion.data_out_wanted, command.data_out_length)
-            flags |= more
-        sense = completion.sense_data
-        segment: Buffer = b""
-        if sense:
-            sense = sense[: connection.max_send_data - 2]
-            segment = _SENSE_LENGTH.pack(len(sense)) + sense
-        connection.send_parts(
-            scsi_response_bhs(
-                Flags.FINAL | flags, status, len(segment), command.tag, connection.next_stat_sn(), self.exp_cmd_sn,
-                self.max_cmd_sn, sent + r2ts, residual, bidi_residual, 0, completion.status_qualifier,
-            ),
-            segment,
-        )
-
-    def _send_data_in(
-        self, command: Command, data: Buffer, length: int, last_flags: int, residual: int
-    ) -> int:
-        """Send `length` bytes as Data-In PDUs; the last one carries the status if `last_flags` has S. How many."""
-        connection = self.connection
-        view = memoryview(data)
-        if connection.data_digest and not isinstance(data, bytes):
-            view = memoryview(bytes(view[:length]))         # what a digest covers must not change afterwards
-        piece = connection.max_send_data
-        burst = self.max_burst_length
-        at = data_sn = 0
-        while at < length:
-            end = min(at + piece, length, at - at % burst + burst)
-            if end == length:
-                flags = Flags.FINAL | last_flags
-            else:
-                flags = Flags.FINAL if end % burst == 0 else 0
-            status = flags & Flags.STATUS
-            connection.send_parts(
-                data_in_bhs(
-                    flags, 0, end - at, command.tag, connection.next_stat_sn() if status else 0, self.exp_cmd_sn,
-                    self.max_cmd_sn, data_sn, at, residual if status else 0,
-                ),
-                view[at:end],
-            )
-            data_sn += 1
-            at = end
-        return data_sn
 
     # --- aborts and the end ------------------------------------------------------------------------------------
 
@@ -610,12 +549,3 @@ class Session:
             "commands": len(self.tasks),
             "queued": len(self.queue or ()),
         }
-
-
-def _residual(offered: int, expected: int) -> tuple[int, int]:
-    """Flag and count of the residual: what was to be transferred against what the initiator expected (11.4.5)."""
-    if offered > expected:
-        return Flags.OVERFLOW, offered - expected
-    if offered < expected:
-        return Flags.UNDERFLOW, expected - offered
-    return 0, 0
