@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVarTuple, Unpack
 
 __all__ = ["ServingLoop"]
+
+_Ts = TypeVarTuple("_Ts")
 
 _NOT_WRITABLE: Final = ~select.EPOLLOUT
 _NOT_READABLE: Final = ~select.EPOLLIN
@@ -49,13 +51,14 @@ class ServingLoop(asyncio.SelectorEventLoop):
     # What a fast callback asks of asyncio must be seen to before the selector waits again.
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
     ) -> asyncio.Handle:
         self._fast.leave = True
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         self._fast.leave = True
         return super().call_at(when, callback, *args, context=context)
