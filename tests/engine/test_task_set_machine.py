@@ -110,10 +110,11 @@ class TaskSetMachine(RuleBasedStateMachine):
                 self.harness.manage(TaskManagementFunction.CLEAR_ACA, nexus, lun)
                 self.asked += 1
         self.collect()
-        while self.outstanding or self.wanted:
+        # What waits behind an ACA condition may establish another one when it runs: so until nothing is left.
+        while self.outstanding or self.wanted or any(unit.task_set.commands for unit in self.harness.units):
             if self.outstanding:
                 self.harness.answer(*self.outstanding.pop(0))
-            else:
+            elif self.wanted:
                 self.harness.target.data_out(self.wanted.pop(0))
             self.collect()
             for lun in (0, 1):
