@@ -147,7 +147,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--loads", nargs="*", default=[], help="loads whose name has one of these in it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.8)
-    parser.add_argument("--size", type=int, default=1024, help="MiB of the file")
+    parser.add_argument("--size", type=int, default=256, help="MiB of the file")
     parser.add_argument("--tree", action="append", default=[], type=lambda text: text.split("=", 1))
     parser.add_argument("--write", help="folder for compare.json and compare.svg")
     return parser.parse_args()
