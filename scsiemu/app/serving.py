@@ -29,6 +29,7 @@ from scsiemu.lun import to_text
 from scsiemu.services import Listener, Offer, Service, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
 from scsiemu.unit_options import UnitPlan
+from scsiemu.well_known import REPORT_LUNS_LUN, ReportLunsUnit
 
 __all__ = ["ServedUnit", "Serving", "shown_listener"]
 
@@ -116,6 +117,7 @@ class Serving:
         target = Target(name, now=now, epoch=now - time())
         for lun, plan in enumerate(configuration.units):
             self._add_unit(target, lun, plan)
+        target.add_unit(REPORT_LUNS_LUN, ReportLunsUnit())
         return Offer(target, configuration.access, configuration.authentication)
 
     def _add_unit(self, target: Target, lun: int, plan: UnitPlan) -> None:

@@ -203,3 +203,14 @@ def test_send_masked() -> None:
     assert writes == [0, 4]
     assert refused.returncode == 5
     assert "does not let this initiator in" in refused.stderr or "no such target" in refused.stderr
+
+
+def test_send_to_well_known_unit(target: IscsiTarget) -> None:
+    """Every served target has the REPORT LUNS well known unit, of which REPORT LUNS tells when asked (SPC-5 8.2)."""
+    ordinary = json.loads(send(target.url, "a0 00 00", "00" * 5, "40 00 00 00", "--json").stdout)
+    everything = json.loads(send(target.url, "a0 00 02", "00" * 5, "40 00 00 00", "--json").stdout)
+
+    assert ordinary["data_in"] == "0000001800000000" + "".join(f"{lun:04x}" + "0" * 12 for lun in range(3))
+    assert everything["data_in"] == (
+        "0000002000000000" + "".join(f"{lun:04x}" + "0" * 12 for lun in (0, 1, 2, 0xC101))
+    )
