@@ -1,8 +1,9 @@
 """The information units of SRP, and the queue elements and datagrams of virtual SCSI, as construct definitions.
 
 `IU[type]` is a whole information unit of SRP rev 16a (clause 5), `CRQ_ELEMENT` an element of a queue, `MAD` a
-management datagram, `ADAPTER_INFO` and `CAPABILITIES` the buffers of two of them. They are the readable specification that the
-fast codecs in `transports/vscsi` are tested against, and they keep reserved bytes, so that parse and build are inverse.
+management datagram, `ADAPTER_INFO` and `CAPABILITIES` the buffers of two of them. They are the readable specification
+that the fast codecs in `transports/vscsi` are tested against, and they keep reserved bytes, so that parse and build are
+inverse.
 
 They do NOT check anything, and are never on the path of a command.
 """

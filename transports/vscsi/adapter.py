@@ -171,6 +171,7 @@ class TargetAdapter:
         self._tasks: dict[Task | Function, None] = {}
         self._out: deque[tuple[int, int]] = deque()         # elements that found the client's queue full
         self._available = 0                                 # requests that the client may still send
+        self._limit = 0                                     # requests that it may have outstanding
         self._iu_length = port.limits.iu_length
         self._nexus: Nexus | None = None
         self._mads = MadServer(self)
@@ -218,7 +219,7 @@ class TargetAdapter:
         self._tasks.clear()
         self._out.clear()
         self._mads.reset()
-        self.owed = self._available = 0
+        self.owed = self._available = self._limit = 0
         nexus, self._nexus = self._nexus, None
         if nexus is not None:
             self.port.lose_nexus(nexus)
@@ -338,8 +339,12 @@ class TargetAdapter:
             return
         limits = self.port.limits
         self._nexus = self.port.establish_nexus(self, request.initiator_port)
+        if self._nexus is None:
+            refusal = LoginReject(request.tag, LoginReason.UNABLE_TO_ESTABLISH)
+            self._send_iu(address, request.tag, refusal.encode())
+            return
         self._iu_length = request.max_iu_length
-        self._available = limits.request_limit
+        self._available = self._limit = limits.request_limit
         self.state = AdapterState.SRP_PROCESSING
         response = LoginResponse(
             request.tag, limits.request_limit, request.max_iu_length, request.max_iu_length,
@@ -460,8 +465,10 @@ class TargetAdapter:
         self._send_iu(address, response.tag, response.encode(), status)
 
     def change_request_limit(self, by: int) -> None:
-        """Let the client have more or fewer requests outstanding: told at once where it has left us an information
-        unit, else with the next responses."""
+        """Let the client have more or fewer requests outstanding, at least one: told at once where it has left us an
+        information unit, else with the next responses."""
+        by = max(by, 1 - self._limit)
+        self._limit += by
         delta = max(by, -self._available)
         if delta and self._mads.send_credits(delta):
             self._available += delta

@@ -78,13 +78,15 @@ class Client:
 
     Attributes:
         adapter: the virtual adapter.
+        calls: the hypervisor, by datagrams.
+        sock: that they go over.
     """
 
     def __init__(
         self, sock: socket.socket, *, name: str, identity: int, memory: int, iu_length: int, rule: FragmentRule,
         events: bool, seconds: float,
     ) -> None:
-        self._sock = sock
+        self.sock = sock
         self._seconds = seconds
         size = memory + PAGE - 1 & -PAGE
         descriptor = os.memfd_create("vscsi", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -98,9 +100,9 @@ class Client:
         welcome = decode_welcome(sock.recv(_LONGEST))
         if welcome.refusal != Refusal.NONE:
             raise VscsiError(f"the server refuses: {_REFUSALS.get(welcome.refusal, welcome.refusal)}")
-        self._calls = _Calls(sock)
+        self.calls = _Calls(sock)
         self.adapter = ClientAdapter(
-            self._calls, welcome.unit, memoryview(self._memory), name=name, number=identity & 0xFFFF_FFFF,
+            self.calls, welcome.unit, memoryview(self._memory), name=name, number=identity & 0xFFFF_FFFF,
             iu_length=iu_length, rule=rule, events=events,
         )
 
@@ -168,24 +170,24 @@ class Client:
         """Look into the queue, and wait for an interrupt if there is nothing in it."""
         if self.adapter.process():
             return
-        self._sock.settimeout(max(end - monotonic(), 0.001))
-        self._calls.receive()
+        self.sock.settimeout(max(end - monotonic(), 0.001))
+        self.calls.receive()
         self.adapter.process()
 
     # --- the end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the queue and the socket."""
-        if self._sock.fileno() >= 0:
+        if self.sock.fileno() >= 0:
             try:
                 self.adapter.close()
             except OSError:
                 pass                    # the server was first
-            self._sock.close()
+            self.sock.close()
 
     def abandon(self) -> None:
         """Break the connection, as the end of our process would."""
-        self._sock.close()
+        self.sock.close()
 
 
 class _Calls:
@@ -201,7 +203,8 @@ class _Calls:
             raise ConnectionResetError("the server has closed the connection")
         return decode_return(data)
 
-    def _call(self, call: Call) -> int:
+    def call(self, call: Call) -> int:
+        """A call, and its code."""
         self._sock.send(call.encode())
         while True:
             code = self.receive()       # interrupts are not lost: who has called looks into the queue next
@@ -210,15 +213,15 @@ class _Calls:
 
     def h_reg_crq(self, unit: int, address: int, size: int) -> int:
         """H_REG_CRQ."""
-        return self._call(Call(Hcall.REG_CRQ, address, size))
+        return self.call(Call(Hcall.REG_CRQ, address, size))
 
     def h_free_crq(self, unit: int) -> int:
         """H_FREE_CRQ."""
-        return self._call(Call(Hcall.FREE_CRQ))
+        return self.call(Call(Hcall.FREE_CRQ))
 
     def h_enable_crq(self, unit: int) -> int:
         """H_ENABLE_CRQ."""
-        return self._call(Call(Hcall.ENABLE_CRQ))
+        return self.call(Call(Hcall.ENABLE_CRQ))
 
     def h_send_crq(self, unit: int, high: int, low: int) -> int:
         """H_SEND_CRQ. That the queue was closed is told by a transport event."""

@@ -114,6 +114,10 @@ class Hypervisor:
         adapter.suspended = True
         self._event(adapter.partner, TransportEvent.PARTNER_DEREGISTERED)
 
+    def announce(self, unit: int, event: int) -> None:
+        """Tell the partner of this adapter of something else, such as a pause."""
+        self._event(self._adapters[unit].partner, event)
+
     # --- calls -------------------------------------------------------------------------------------------------
 
     def call(self, number: int, *arguments: int) -> int:

@@ -45,7 +45,7 @@ def loopback(
     pump: Callable[[], bool] | None = None,
     clock: Callable[[], float] | None = None,
     port: VscsiPort | None = None,
-    identity: int = 1,
+    identity: int = 0,
     name: str = "loopback",
     memory: int = _MEMORY,
     iu_length: int = _IU_LENGTH,
@@ -58,7 +58,7 @@ def loopback(
         pump: instead of stores: called when nothing else goes on; False says that nothing will.
         clock: seconds of the target's clock; None: it is moved as commands need it.
         port: to share with other loopbacks of the target; None: one of its own.
-        identity: which initiator; two at a time need two.
+        identity: which initiator, for reservations that outlive it; 0: one that nobody has.
         memory: bytes behind the window. A command can have almost as much data.
         iu_length: of information units; 256 is what real partners know, more an extension.
         rule: how buffers are described.
@@ -85,7 +85,7 @@ class Loopback:
         pump: Callable[[], bool] | None = None,
         clock: Callable[[], float] | None = None,
         port: VscsiPort | None = None,
-        identity: int = 1,
+        identity: int = 0,
         name: str = "loopback",
         memory: int = _MEMORY,
         iu_length: int = _IU_LENGTH,
@@ -95,6 +95,7 @@ class Loopback:
         if port is None:
             port = VscsiPort(target, limits=VscsiLimits(iu_length=iu_length, max_transfer=max(memory, _MAX_TRANSFER)))
         self.port = port
+        identity = identity or port.free_identity()
         self.hypervisor = Hypervisor()
         self._pump = pump if pump is not None else _pump_of(tuple(stores))
         self._clock = clock

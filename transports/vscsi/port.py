@@ -32,6 +32,7 @@ from transports.vscsi.tasks import Task
 __all__ = ["VscsiLimits", "VscsiPort"]
 
 _QUEUE_BYTES: Final = PAGE
+_SRP_TRANSPORT_ID: Final = bytes((Protocol.SRP, 0, 0, 0, 0, 0, 0, 0))
 _SERVER_BUS: Final = 0x1000_0000        # added to the client's bus number
 
 
@@ -109,12 +110,27 @@ class VscsiPort:
         """Told by an adapter: it is closed."""
         self.adapters.pop(adapter, None)
 
+    def free_identity(self) -> int:
+        """The lowest identity that no initiator port of the target has."""
+        taken = {
+            int.from_bytes(nexus.initiator_port.transport_id[8:16], "big")
+            for nexus in self.target.nexuses
+            if nexus.initiator_port.transport_id[:8] == _SRP_TRANSPORT_ID
+        }
+        return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
     # --- nexuses -----------------------------------------------------------------------------------------------
 
-    def establish_nexus(self, adapter: TargetAdapter, identifier: bytes) -> Nexus:
-        """The I_T nexus of a login; its TransportID has the initiator port identifier (SPC-5 7.6.4.5)."""
+    def establish_nexus(self, adapter: TargetAdapter, identifier: bytes) -> Nexus | None:
+        """The I_T nexus of a login; its TransportID has the initiator port identifier (SPC-5 7.6.4.5).
+
+        None: there is one of these ports already.
+        """
         port_identifier = adapter.identity.to_bytes(8, "big") + identifier[8:]
-        transport_id = bytes((Protocol.SRP, 0, 0, 0, 0, 0, 0, 0)) + port_identifier
+        transport_id = _SRP_TRANSPORT_ID + port_identifier
+        key = transport_id, self.target_port.relative_identifier
+        if any(nexus.key == key for nexus in self.target.nexuses):
+            return None
         port = InitiatorPort(f"srp.{port_identifier.hex()}", transport_id, adapter.name)
         return self.target.nexus_established(port, self.target_port, luns=self._luns, read_only=self._read_only)
 
@@ -155,6 +171,8 @@ class VscsiPort:
             origin = request.command.origin
             if not isinstance(origin, Task):
                 _tell(origin, "data_out_request", request)
+            elif not origin.alive:
+                continue
             elif self._waiting or not self._room(request):
                 self._waiting.append(request)
             else:
@@ -178,6 +196,14 @@ class VscsiPort:
             task = request.command.origin
             if isinstance(task, Task) and task.alive:
                 self._hold(task, request)
+
+    def statistics(self) -> dict[str, object]:
+        """Numbers of the port and its adapters."""
+        return {
+            "data_out_bytes": self._data_out_used,
+            "waiting_for_buffers": len(self._waiting),
+            "adapters": [adapter.statistics() for adapter in self.adapters],
+        }
 
     # --- time --------------------------------------------------------------------------------------------------
 

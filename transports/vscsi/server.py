@@ -227,7 +227,7 @@ class _Client:
     def _greeted(self) -> None:
         """HELLO, and the memory."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, _LONGEST, 4)
+            data, descriptors, _, _ = socket.recv_fds(self._sock, _LONGEST, 4, socket.MSG_CMSG_CLOEXEC)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
