@@ -114,7 +114,8 @@ class PathCalls:
         number = _AT_FDCWD if directory is None else _signed(arguments[directory])
         if not path:
             return self._place_of_descriptor(note, call, number)
-        follow = self._follows(note, call)
+        # A slash at the end has a link followed in any case.
+        follow = path.endswith("/") or self._follows(note, call)
         kernel, base, shown = True, "/", path
         if not path.startswith("/"):
             if number == _AT_FDCWD:
@@ -128,7 +129,7 @@ class PathCalls:
             if believed is not None:
                 base = believed
         if kernel and not may_be_ours(path, self._tree) and not path.startswith("/proc/") and not (
-            follow and _is_link(path if shown == path else f"{shown}/{path}")
+            follow and _is_link((path if shown == path else f"{shown}/{path}").rstrip("/"))
         ):
             return None
         if shown != path and kernel:
@@ -204,7 +205,7 @@ class PathCalls:
             return self._give(note, os.open(place.path, flags & 0x7FFFFFFF | os.O_CLOEXEC, mode & 0o7777), flags)
         if entry is None:
             raise Refused(errno.EACCES if flags & os.O_CREAT else errno.ENOENT)
-        if flags & os.O_CREAT and flags & os.O_EXCL and not isinstance(entry, Special):
+        if flags & os.O_CREAT and flags & os.O_EXCL:
             raise Refused(errno.EEXIST)
         if isinstance(entry, Link):
             raise Refused(errno.ELOOP)
