@@ -101,7 +101,11 @@ class TaskSet:
     def hinders_read(self, command: Command) -> bool:
         """Whether a SIMPLE command that changes nothing may have to wait, or be refused, for commands that are here."""
         return bool(
-            self._special or self._writers or self._dormant or (command.nexus, command.tag) in self.commands
+            self._special
+            or self._writers
+            or self._dormant
+            or len(self.commands) >= self.limit
+            or (command.nexus, command.tag) in self.commands
         )
 
     def of_nexuses(self, nexuses: Iterable[Nexus]) -> list[Command]:
