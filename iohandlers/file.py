@@ -55,9 +55,12 @@ _OPTIONS: Final = ("path", "size", "read_only", "share", "workers")
 _PIECE: Final = 1 << 20             # longest single write of a fill
 _PUNCH_PIECE: Final = 1 << 30       # longest single deallocation: others get at the file in between
 _PAGE_MASK: Final = 4095
-# An inline write that took longer was throttled: the next ones go to the workers for a while. Seconds.
+# An inline write that took longer was throttled: the next ones go to the workers for a while, longer if it happens
+# again soon after. (A thread that has to wait for a processor looks the same; a write in a worker costs several times
+# as much, so the first while is short.) Seconds.
 _SLOW_WRITE: Final = 0.010
-_SLOW_PERIOD: Final = 1.0
+_FIRST_SLOW_PERIOD: Final = 0.05
+_LAST_SLOW_PERIOD: Final = 1.0
 # errno to fault; what is not listed is MEDIUM.
 _FAULTS: Final[dict[int, str]] = {
     errno.ENOSPC: IoFault.NO_SPACE, errno.EDQUOT: IoFault.NO_SPACE, errno.EFBIG: IoFault.NO_SPACE,
@@ -152,6 +155,7 @@ class FileStore:
         self._flush_failure: IoFailed | None = None
         self._heavy = 0                 # calls in workers that hold the file's lock for long
         self._slow_until = 0.0          # until then writes go to the workers
+        self._slow_period = _FIRST_SLOW_PERIOD
         self._left_over: list[tuple[Ticket, Any]] = []
 
     @property
@@ -249,8 +253,11 @@ class FileStore:
             return self._failure(error, offset)
         except IoFailed as failure:
             return failure
-        if monotonic() - started > _SLOW_WRITE:
-            self._slow_until = started + _SLOW_PERIOD
+        ended = monotonic()
+        if ended - started > _SLOW_WRITE:
+            again = started - self._slow_until < self._slow_period
+            self._slow_period = min(2 * self._slow_period, _LAST_SLOW_PERIOD) if again else _FIRST_SLOW_PERIOD
+            self._slow_until = ended + self._slow_period
         if request.fua:
             self._join_flush(ticket)
             return PENDING

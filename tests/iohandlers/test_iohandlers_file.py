@@ -166,6 +166,35 @@ def test_write_slow(store, monkeypatch):
     assert collect(store, 1) == {"second": None}
 
 
+def test_write_slow_once(store, monkeypatch):
+    """One slow write may be the scheduler's doing: soon writes are made inline again; if it happens again, later."""
+    now = [100.0]
+    took = [0.02]
+
+    def monotonic():
+        now[0] += took[0]
+        return now[0]
+
+    def rests():
+        answer = store.submit(Write(0, 4096, bytes(4096)), "write")
+        assert answer is None or collect(store, 1) == {"write": None}
+        return answer is PENDING
+
+    monkeypatch.setattr(file_module, "monotonic", monotonic)
+    pauses = []
+    for _ in range(7):
+        took[0] = 0.02
+        assert not rests()
+        took[0] = 0.0
+        begin = now[0]
+        while rests():
+            now[0] += 0.01
+        pauses.append(round(now[0] - begin, 1))
+
+    assert pauses[0] < 0.15 < 0.5 < pauses[-1] <= 1.1
+    assert pauses == sorted(pauses)
+
+
 def test_write_cold_page(store, monkeypatch):
     """A write of part of a page that is not cached would read it first: not in the loop's thread."""
 
