@@ -51,13 +51,13 @@ class ServingLoop(asyncio.SelectorEventLoop):
     # What a fast callback asks of asyncio must be seen to before the selector waits again.
 
     def call_soon(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         self._fast.leave = True
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         self._fast.leave = True
