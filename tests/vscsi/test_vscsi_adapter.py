@@ -375,6 +375,17 @@ def test_residuals_all_flags() -> None:
         assert (response.flags, response.data_out_residual, response.data_in_residual) == (flags, out, in_), unit
 
 
+@pytest.mark.parametrize(("asked", "good", "bad"), [(0, 0, 0), (2, 1, 0), (4, 0, 1), (6, 1, 1)])
+def test_solicited_notification(asked: int, good: int, bad: int) -> None:
+    """A response is solicited where the request says so for its outcome."""
+    client = RawClient().login()
+
+    for cdb, wanted in ((bytes(16), good), (b"\xee" + bytes(15), bad)):
+        response = client.ask(CommandIu(1, 0, cdb, notification=asked))
+        assert isinstance(response, ResponseIu)
+        assert response.notification == wanted
+
+
 def test_max_transfer() -> None:
     """More than the adapter info allows is refused with the CRQ status for that, and nothing is allocated."""
     client = RawClient(limits=VscsiLimits(max_transfer=LENGTH)).login()

@@ -219,7 +219,9 @@ def test_client_aborts() -> None:
     link.wait(reset)
 
     assert all(request.done and request.failure for request in (ahead, *behind))
-    assert link.client.statistics() == {"state": "ready", "credits": 128, "outstanding": 0, "waiting": 0}
+    assert link.client.statistics() == {
+        "state": "ready", "credits": 128, "outstanding": 0, "waiting": 0, "buffer_bytes": 0
+    }
     held.close()
 
 

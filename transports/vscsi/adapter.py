@@ -413,7 +413,7 @@ class TargetAdapter:
             found = self.hypervisor.copy_in(self.unit, out_segments[0].address, out.length)
             if isinstance(found, bytes):
                 data = found
-        task = Task(self, unit.tag, address, out_segments, in_segments)
+        task = Task(self, unit.tag, address, out_segments, in_segments, unit.notification)
         self._tasks[task] = None
         assert self._nexus is not None, "logged in"
         self.port.target.submit(Command(

@@ -10,7 +10,8 @@ from typing import Final
 __all__ = [
     "IU_LENGTH", "RETURN_NAMES", "BufferFormat", "CrqFormat", "CrqStatus", "CrqValid", "FormatMask", "Hcall",
     "InitFormat", "IuType", "LoginReason", "MadStatus", "MadType", "MessageStatus", "OsType", "ResponseCode",
-    "ResponseFlags", "Return", "SrpTask", "TransportEvent",
+    "ResponseFlags", "Return", "SolicitedNotification", "SrpTask",
+    "TransportEvent",
 ]
 
 # The longest information unit of virtual SCSI, bytes.
@@ -60,6 +61,13 @@ class LoginReason:
     UNSUPPORTED_DESCRIPTOR_FORMAT: Final = 0x00010004
     MULTICHANNEL_UNSUPPORTED: Final = 0x00010005
     CHANNEL_LIMIT: Final = 0x00010006
+
+
+class SolicitedNotification:
+    """Byte 1 of a request: in which case bit 0 of byte 1 of the response is to be set."""
+
+    SUCCESSFUL: Final = 0x02
+    UNSUCCESSFUL: Final = 0x04
 
 
 class SrpTask:

@@ -93,9 +93,13 @@ class Hypervisor:
     def disconnect(self, unit: int) -> None:
         """Take a pair away; what the two call afterwards is refused."""
         adapter = self._adapters.pop(unit, None)
-        if adapter is not None:
-            adapter.queue = None
-            self.disconnect(adapter.partner.unit)
+        if adapter is None:
+            return
+        partner = adapter.partner
+        self._adapters.pop(partner.unit, None)
+        for one in (adapter, partner):      # no cycle is left that would keep the windows
+            one.queue = one.remote = one.interrupt = None
+            del one.partner
 
     def on_interrupt(self, unit: int, interrupt: Callable[[], None]) -> None:
         """Who is told when something comes into the queue of an adapter."""

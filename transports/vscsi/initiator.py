@@ -483,6 +483,7 @@ class ClientAdapter:
             "credits": self._credits,
             "outstanding": len(self._requests),
             "waiting": len(self._waiting),
+            "buffer_bytes": self._memory.used,
         }
 
 

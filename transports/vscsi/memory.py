@@ -40,6 +40,11 @@ class ClientMemory:
         self._units = [QUEUE_LENGTH + index * size for index in range(units - 1, -1, -1)]
         self._free: list[tuple[int, int]] = [(first, self.capacity)]
 
+    @property
+    def used(self) -> int:
+        """Bytes of the buffers that are in use."""
+        return self.capacity - sum(size for _, size in self._free)
+
     def take_unit(self) -> int | None:
         """The address of an information unit; None: all are in use."""
         return self._units.pop() if self._units else None

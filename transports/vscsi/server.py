@@ -373,10 +373,12 @@ class _Client:
             with contextlib.suppress(OSError):
                 self._sock.send(INTERRUPT)      # there is the end in its queue
             self._transport.hypervisor.disconnect(self._unit)
+            self._view = self._memory = None
+            del self._window
         self._loop.remove_reader(self._sock)
         self._sock.close()
         self._transport.forget(self, reason)
-        # The mapping goes with the last view of it: that of the window.
+        # The mapping goes with the last view of it.
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap | None:

@@ -19,7 +19,7 @@ from scsiemu.lun import encode
 from scsiemu.sam import Status, TaskManagementFunction, TaskManagementResponse
 from scsiemu.sense import Sense
 from scsiemu.task_manager import ManagementResponse
-from transports.vscsi.codes import CrqStatus, ResponseCode, ResponseFlags, Return, SrpTask
+from transports.vscsi.codes import CrqStatus, ResponseCode, ResponseFlags, Return, SolicitedNotification, SrpTask
 from transports.vscsi.descriptors import Segment
 from transports.vscsi.information_units import ResponseIu
 
@@ -70,13 +70,14 @@ class Task:
         tag: of the SRP_CMD.
         address: of its information unit, where the response goes.
         data_out, data_in: the segments of its buffers.
+        notification: SOLICITED NOTIFICATION of the SRP_CMD.
 
     Attributes:
         held: bytes of Data-Out that are counted for it.
         alive: its client still waits for it.
     """
 
-    __slots__ = ("_adapter", "_address", "_data_in", "_data_out", "_fault", "alive", "held", "tag")
+    __slots__ = ("_adapter", "_address", "_data_in", "_data_out", "_fault", "_notification", "alive", "held", "tag")
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class Task:
         address: int,
         data_out: tuple[Segment, ...],
         data_in: tuple[Segment, ...],
+        notification: int = 0,
     ) -> None:
         self.tag = tag
         self.held = 0
@@ -93,6 +95,7 @@ class Task:
         self._address = address
         self._data_out = data_out
         self._data_in = data_in
+        self._notification = notification
         self._fault = False
 
     def data_out_request(self, request: DataOutRequest) -> None:
@@ -163,6 +166,9 @@ class Task:
             response.flags |= ResponseFlags.DATA_OUT_OVER
             response.data_out_residual = wanted - expected
         status = CrqStatus.ADAPTER_FAIL if self._fault else CrqStatus.OK
+        if self._notification:
+            wanted = SolicitedNotification.UNSUCCESSFUL if response.status else SolicitedNotification.SUCCESSFUL
+            response.notification = bool(self._notification & wanted)
         adapter.respond(self._address, response, status=status)
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:  # hot
