@@ -229,7 +229,8 @@ def _port_of(target: Target) -> TargetPort:
         if port.protocol == Protocol.SRP:
             return port
     number = max((port.relative_identifier for port in target.ports), default=0) + 1
-    port = TargetPort(f"{target.name},srp,{number}", number, protocol=Protocol.SRP, device_name=target.name)
+    # No SCSI name string (SPC-5 7.7.6.11): those belong to other protocols.
+    port = TargetPort(f"srp,{number},{target.name}", number, protocol=Protocol.SRP, device_name=target.name)
     target.add_port(port)
     return port
 
