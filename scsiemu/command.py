@@ -53,8 +53,8 @@ class Command:
     """
 
     __slots__ = (
-        "allocation", "attribute", "buffer", "cdb", "data_in_length", "data_out", "data_out_length", "emulation",
-        "extent", "fields", "io_request", "lun", "naca", "nexus", "nexus_state", "operation", "origin",
+        "allocation", "arrival", "attribute", "buffer", "cdb", "data_in_length", "data_out", "data_out_length",
+        "emulation", "extent", "fields", "io_request", "lun", "naca", "nexus", "nexus_state", "operation", "origin",
         "parameter_list", "parting", "priority", "state", "steps", "tag", "unit", "wanted",
     )
 
@@ -99,6 +99,7 @@ class Command:
         self.buffer: bytearray | None = None          # Data-Out that did not come with the command
         self.parting: Completion | None = None        # how it ends once the store lets go of it
         self.allocation = -1                          # bound on Data-In from the CDB, -1 for none
+        self.arrival = 0                              # its place in the order of arrival, set by the task set
         self.naca = False                             # NACA bit of the CONTROL byte
         self.extent: tuple[int, int, bool] | None = None  # first block, end, writes: for ordering
 

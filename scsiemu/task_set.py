@@ -18,7 +18,10 @@ It decides and counts; LogicalUnit starts, ends and aborts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, Final
 
 from scsiemu import asc
@@ -27,12 +30,15 @@ from scsiemu.io_requests import IoRequest
 from scsiemu.nexus import Nexus
 from scsiemu.sam import Status, TaskAttribute
 from scsiemu.sense import CheckCondition
+from scsiemu.task_extents import TaskExtents
 
 __all__ = ["AbortCommands", "ControlParameters", "TaskSet"]
 
 # PERSISTENT RESERVE OUT with PREEMPT AND ABORT is processed while another nexus' ACA is active (SAM-5 table 39).
 _PERSISTENT_RESERVE_OUT: Final = 0x5F
 _PREEMPT_AND_ABORT: Final = 0x05
+
+_arrival = attrgetter("arrival")
 
 
 class ControlParameters:
@@ -73,8 +79,34 @@ class AbortCommands(IoRequest[None]):
         return f"AbortCommands({self.nexuses!r})"
 
 
+class _Line:
+    """Commands in order of arrival: all of them, the ORDERED ones, the HEAD OF QUEUE ones."""
+
+    __slots__ = ("all", "heads", "ordered")
+
+    def __init__(self) -> None:
+        self.all: OrderedDict[Command, None] = OrderedDict()
+        self.ordered: OrderedDict[Command, None] = OrderedDict()
+        self.heads: OrderedDict[Command, None] = OrderedDict()
+
+    def add(self, command: Command) -> None:
+        self.all[command] = None
+        if command.attribute == TaskAttribute.ORDERED:
+            self.ordered[command] = None
+        elif command.attribute == TaskAttribute.HEAD_OF_QUEUE:
+            self.heads[command] = None
+
+    def remove(self, command: Command) -> None:
+        del self.all[command]
+        self.ordered.pop(command, None)
+        self.heads.pop(command, None)
+
+
 class TaskSet:
     """The commands of one unit that have not ended.
+
+    A dormant command waits for one that it may not pass, or for the end of an ACA, and is looked at again when that
+    has come: what an event costs does not grow with the number of commands.
 
     Args:
         control: the unit's control mode page.
@@ -84,10 +116,18 @@ class TaskSet:
     def __init__(self, control: ControlParameters, limit: int = 1024) -> None:
         self.control = control
         self.limit = limit
-        self.commands: dict[tuple[Nexus | None, int], Command] = {}  # in order of arrival
+        self.commands: dict[tuple[Nexus | None, int], Command] = {}
         self.faulted: set[Nexus] = set()                      # nexuses with an ACA condition
         self.held: list[tuple[Command, Any]] = []             # answers of stores that came during an ACA
-        self._dormant: dict[Command, None] = {}
+        self._arrivals = 0
+        self._line = _Line()
+        self._lines: dict[Nexus, _Line] = {}                  # the same of each nexus
+        self._extents = TaskExtents()
+        self._dormant: set[Command] = set()
+        self._candidates: list[tuple[int, Command]] = []      # a heap by arrival: to be looked at
+        self._behind: dict[Command, list[Command]] = {}       # dormant commands by the one that they wait for
+        self._behind_aca: list[Command] = []                  # dormant commands that wait for the end of an ACA
+        self._tst = control.tst
         self._special = 0                                     # commands that are not SIMPLE
         self._writers = 0                                     # commands with an extent that write
 
@@ -101,17 +141,13 @@ class TaskSet:
     def hinders_read(self, command: Command) -> bool:
         """Whether a SIMPLE command that changes nothing may have to wait, or be refused, for commands that are here."""
         return bool(
-            self._special
-            or self._writers
-            or self._dormant
-            or len(self.commands) >= self.limit
-            or (command.nexus, command.tag) in self.commands
+            self._special or self._writers or self._dormant or (command.nexus, command.tag) in self.commands
         )
 
     def of_nexuses(self, nexuses: Iterable[Nexus]) -> list[Command]:
         """The commands of these nexuses, in order of arrival."""
-        wanted = set(nexuses)
-        return [command for command in self.commands.values() if command.nexus in wanted]
+        found = [command for nexus in set(nexuses) if nexus in self._lines for command in self._lines[nexus].all]
+        return sorted(found, key=_arrival)
 
     # --- arrival -----------------------------------------------------------------------------------------------
 
@@ -126,14 +162,29 @@ class TaskSet:
             return status
         if len(self.commands) >= self.limit:
             # SAM-5 5.3.1: TASK SET FULL only tells something to a nexus that has commands here.
-            mine = any(other.nexus is command.nexus for other in self.commands.values())
-            return Status.TASK_SET_FULL if mine else Status.BUSY
-        self.commands[command.nexus, command.tag] = command
+            return Status.TASK_SET_FULL if command.nexus in self._lines else Status.BUSY
+        self._take(command)
         command.state = TaskState.DORMANT
-        self._dormant[command] = None
-        self._special += command.attribute != TaskAttribute.SIMPLE
-        self._writers += command.extent is not None and command.extent[2]
+        self._dormant.add(command)
+        heappush(self._candidates, (command.arrival, command))
         return Status.GOOD
+
+    def adopt(self, command: Command) -> None:
+        """Take in a command that the fast path has started already, ENABLED."""
+        self._take(command)
+
+    def _take(self, command: Command) -> None:
+        command.arrival = self._arrivals = self._arrivals + 1
+        self.commands[command.nexus, command.tag] = command
+        self._line.add(command)
+        line = self._lines.get(command.nexus)
+        if line is None:
+            self._lines[command.nexus] = line = _Line()
+        line.add(command)
+        self._special += command.attribute != TaskAttribute.SIMPLE
+        if command.extent is not None:
+            self._writers += command.extent[2]
+            self._extents.add(command, command.extent)
 
     def _aca_status(self, command: Command) -> int:
         """SAM-5 5.9.3 and table 39: what an ACA condition does to a new command."""
@@ -144,10 +195,8 @@ class TaskSet:
         if command.nexus in self.faulted:
             if command.attribute != TaskAttribute.ACA:
                 return Status.ACA_ACTIVE
-            busy = any(
-                other.attribute == TaskAttribute.ACA and other.nexus is command.nexus
-                for other in self.commands.values()
-            )
+            line = self._lines.get(command.nexus)
+            busy = line is not None and any(other.attribute == TaskAttribute.ACA for other in line.all)
             return Status.ACA_ACTIVE if busy else Status.GOOD
         if self.control.tst:
             if command.attribute == TaskAttribute.ACA:
@@ -162,89 +211,93 @@ class TaskSet:
 
     def next_startable(self) -> Command | None:
         """The first dormant command that may start; it is ENABLED when this returns."""
-        for command in self._dormant:
-            if self._may_start(command):
-                del self._dormant[command]
-                command.state = TaskState.ENABLED
-                return command
+        if self._tst != self.control.tst:
+            # Other rules: whatever somebody waited for, it may be something else now.
+            self._tst = self.control.tst
+            self._behind.clear()
+            self._candidates = sorted((command.arrival, command) for command in self._dormant)
+        candidates = self._candidates
+        while candidates:
+            arrival, command = heappop(candidates)
+            if command not in self._dormant:
+                continue
+            if self.faulted and self._is_behind_aca(command):
+                self._behind_aca.append(command)
+                continue
+            other = self._hindrance(command, newest=arrival == self._arrivals)
+            if other is not None:
+                self._behind.setdefault(other, []).append(command)
+                continue
+            self._dormant.discard(command)
+            command.state = TaskState.ENABLED
+            return command
         return None
 
-    def _may_start(self, command: Command) -> bool:
-        if self.faulted and self._behind_aca(command):
-            return False
-        if command.attribute >= TaskAttribute.ACA or command.attribute == TaskAttribute.HEAD_OF_QUEUE:
-            return True
-        if self._special and self._held_by_attribute(command):
-            return False
-        extent = command.extent
-        if extent is None or not (extent[2] or self._writers):
-            return True
-        return not self._overlaps(command)
+    def _hindrance(self, command: Command, *, newest: bool) -> Command | None:
+        """A command that this one may not pass; None where it may start.
 
-    def _behind_aca(self, command: Command) -> bool:
+        There may be several. Of those before it, the last is best waited for if it has just come: commands end
+        in order more often than not. Later the first: that costs nothing if there is none.
+        """
+        attribute = command.attribute
+        if attribute in (TaskAttribute.HEAD_OF_QUEUE, TaskAttribute.ACA):
+            return None
+        if self._special:
+            line = self._lines[command.nexus] if self._tst else self._line
+            if line.heads:
+                return next(iter(line.heads))
+            before = line.all if attribute == TaskAttribute.ORDERED else line.ordered
+            for other in reversed(before) if newest else before:
+                if other is command:
+                    if newest:
+                        continue
+                    break
+                if other.arrival < command.arrival:
+                    return other
+                break
+        extent = command.extent
+        return None if extent is None else self._extents.conflict(command, extent, newest=newest)
+
+    def _is_behind_aca(self, command: Command) -> bool:
         if command.nexus in self.faulted:
             return command.attribute != TaskAttribute.ACA
         if self.control.tst:
             return False
         return not (command.cdb[0] == _PERSISTENT_RESERVE_OUT and command.cdb[1] & 0x1F == _PREEMPT_AND_ABORT)
 
-    def _set_of(self, command: Command) -> Iterator[Command]:
-        """The commands of the same task set, in order of arrival."""
-        if self.control.tst:
-            return (other for other in self.commands.values() if other.nexus is command.nexus)
-        return iter(self.commands.values())
-
-    def _held_by_attribute(self, command: Command) -> bool:
-        ordered = command.attribute == TaskAttribute.ORDERED
-        older = True
-        for other in self._set_of(command):
-            if other is command:
-                older = False
-            elif other.attribute == TaskAttribute.HEAD_OF_QUEUE:
-                return True
-            elif older and (ordered or other.attribute == TaskAttribute.ORDERED):
-                return True
-        return False
-
-    def _overlaps(self, command: Command) -> bool:
-        """Whether an older command touches the same blocks and one of the two writes."""
-        assert command.extent is not None
-        first, end, writes = command.extent
-        for other in self.commands.values():
-            if other is command:
-                return False
-            if (
-                other.extent is not None
-                and (writes or other.extent[2])
-                and other.extent[0] < end
-                and first < other.extent[1]
-            ):
-                return True
-        return False
-
     # --- the end -----------------------------------------------------------------------------------------------
-
-    def adopt(self, command: Command) -> None:
-        """Take in a command that the fast path has started already, ENABLED."""
-        self.commands[command.nexus, command.tag] = command
-        self._writers += command.extent is not None and command.extent[2]
 
     def remove(self, command: Command) -> None:
         """The command has ended."""
         if self.commands.get((command.nexus, command.tag)) is not command:
             return
         del self.commands[command.nexus, command.tag]
-        self._dormant.pop(command, None)
+        self._dormant.discard(command)
+        self._line.remove(command)
+        line = self._lines[command.nexus]
+        line.remove(command)
+        if not line.all:
+            del self._lines[command.nexus]
         self._special -= command.attribute != TaskAttribute.SIMPLE
-        self._writers -= command.extent is not None and command.extent[2]
+        if command.extent is not None:
+            self._writers -= command.extent[2]
+            self._extents.remove(command, command.extent)
+        self._look_again(self._behind.pop(command, ()))
+
+    def _look_again(self, commands: Iterable[Command]) -> None:
+        """What these waited for has come."""
+        for command in commands:
+            heappush(self._candidates, (command.arrival, command))
 
     def clear_aca(self, nexus: Nexus) -> list[tuple[Command, Any]]:
         """End the ACA condition of a nexus; returns the answers that were held for it."""
         self.faulted.discard(nexus)
-        released = [held for held in self.held if not self._behind_aca(held[0])] if self.faulted else self.held
+        waited, self._behind_aca = self._behind_aca, []
+        self._look_again(waited)
+        released = [held for held in self.held if not self._is_behind_aca(held[0])] if self.faulted else self.held
         self.held = [held for held in self.held if held not in released] if self.faulted else []
         return released
 
     def holds(self, command: Command) -> bool:
         """Whether an ACA condition keeps a started command from going on (SAM-5 8.4.5, blocked)."""
-        return bool(self.faulted) and self._behind_aca(command)
+        return bool(self.faulted) and self._is_behind_aca(command)
