@@ -16,7 +16,7 @@ A function answers after its effects: when a store still works for an aborted co
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from scsiemu import asc
 from scsiemu.sam import TaskManagementFunction as Function
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from scsiemu.nexus import Nexus
     from scsiemu.target import Target
 
-__all__ = ["SUPPORTED_FUNCTIONS", "ManagementResponse", "manage"]
+__all__ = ["SUPPORTED_FUNCTIONS", "FunctionOrigin", "ManagementResponse", "manage"]
+
+
+@runtime_checkable
+class FunctionOrigin(Protocol):
+    """The origin of a function where several transports serve one target: whoever fetches the answer hands it here."""
+
+    def answered(self, response: ManagementResponse) -> None:
+        """The function was performed."""
 
 
 class ManagementResponse:

@@ -27,6 +27,7 @@ from scsiemu.events import Event, InventoryChanged
 from scsiemu.nexus import InitiatorPort, Nexus, Protocol, TargetPort
 from scsiemu.sam import TaskManagementFunction
 from scsiemu.target import Target
+from scsiemu.task_manager import FunctionOrigin
 from scsiemu.transport_id import iscsi_transport_id
 from transports.iscsi import task_management
 from transports.iscsi.chap import ChapRequirement, OutstandingChallenges, RandomBytes
@@ -383,8 +384,8 @@ class TargetNode:
         """`settle`, then answers to task management and events, which are never in a hurry."""
         self.settle(target)
         while (response := target.next_management_response()) is not None:
-            if isinstance(response.origin, task_management.PendingFunction):
-                task_management.answered(response)
+            if isinstance(response.origin, FunctionOrigin):
+                response.origin.answered(response)
         while (event := target.next_event()) is not None:
             self._take_event(target, event)
         self.settle(target)

@@ -20,7 +20,7 @@ from transports.iscsi.pdu import TaskManagementRequest, TaskManagementResponse
 if TYPE_CHECKING:
     from transports.iscsi.session import Session
 
-__all__ = ["FUNCTIONS", "PendingFunction", "answered", "manage_tasks", "respond"]
+__all__ = ["FUNCTIONS", "PendingFunction", "manage_tasks", "respond"]
 
 FUNCTIONS: Final[dict[int, Function]] = {
     TmfCode.ABORT_TASK: Function.ABORT_TASK,
@@ -61,6 +61,15 @@ class PendingFunction:
     def __init__(self, session: Session, itt: int) -> None:
         self.session = session
         self.itt = itt
+
+    def answered(self, response: ManagementResponse) -> None:
+        """The target has performed the function."""
+        session = self.session
+        session.pending_functions -= 1
+        respond(session, self.itt, _RESPONSES[response.response], response.additional)
+        if response.function is Function.TARGET_COLD_RESET and session.entry is not None:
+            # 11.5.1: all sessions of the target are terminated.
+            session.node.drop_sessions(session.entry, "target cold reset")
 
 
 def manage_tasks(session: Session, pdu: TaskManagementRequest) -> None:
@@ -121,18 +130,6 @@ def _one_task(session: Session, pdu: TaskManagementRequest) -> int | None:
         return TmfResponseCode.FUNCTION_SUCCEEDED
     session.drop((command,))
     return TmfResponseCode.FUNCTION_COMPLETE
-
-
-def answered(response: ManagementResponse) -> None:
-    """The target has performed a function of ours."""
-    pending = response.origin
-    assert isinstance(pending, PendingFunction)
-    session = pending.session
-    session.pending_functions -= 1
-    respond(session, pending.itt, _RESPONSES[response.response], response.additional)
-    if response.function is Function.TARGET_COLD_RESET and session.entry is not None:
-        # 11.5.1: all sessions of the target are terminated.
-        session.node.drop_sessions(session.entry, "target cold reset")
 
 
 def respond(session: Session, itt: int, code: int, additional: bytes = b"\0\0\0") -> None:
