@@ -66,4 +66,4 @@ def test_answers_of_vscsi_fetched_by_iscsi() -> None:
 
     world.vscsi.wait(reset)
     assert reset.answer is TaskManagementResponse.FUNCTION_COMPLETE
-    assert not read.done
+    assert read.result is None
