@@ -98,7 +98,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _run(nodes: _DeviceNodes, units: _Units, arguments: argparse.Namespace, words: list[str]) -> int:
     if units.target.units:
-        nodes.add_target(units.target, units.stores, initiators=arguments.initiators)
+        nodes.add_target(units.target, units.all_stores, initiators=arguments.initiators)
     for url in arguments.url:
         try:
             nodes.add_client(partial(service_declaration().connect, ConnectRequest(url)))
@@ -141,6 +141,11 @@ class _Units:
                 state_performer=self._state.submit if self._state is not None else None,
                 capabilities=partial(getattr, store, "capabilities") if store is not None else None,
             )
+
+    @property
+    def all_stores(self) -> list[Store]:
+        """Those of the units and that of state: whose late answers are to be fetched."""
+        return self.stores + ([self._state] if self._state is not None else [])
 
     def close(self, log: Callable[[str], None]) -> None:
         """Flush and close the stores."""

@@ -1,0 +1,158 @@
+"""sg3_utils 1.46, unmodified, on device nodes: the inventory's rows, and tools that need a machine of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sg3_inventory import ELSEWHERE, NOT_FOR_DISKS, NOT_RUN, ROWS, Row
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
+
+from devnode_world import needs_nodes, run_exec  # the harness of the nodes' tests
+
+pytestmark = [pytest.mark.oracle, pytest.mark.timeout(300)]
+
+ALL = (*ROWS, *NOT_FOR_DISKS)
+UNITS = ("--disk", "8M,serial=SN-ONE", "--disk", "8M,serial=SN-TWO")
+
+
+@pytest.fixture(scope="module")
+def answers(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and output of each row's command, all of them run in one machine, one after the other."""
+    require_tool("sg_inq")
+    require_tool("sdparm")
+    needs_nodes()
+    folder = tmp_path_factory.mktemp("sg3")
+    script = ["A=/dev/sg0; B=/dev/sg1; T=$1"]
+    script += [
+        f"({row.command}) > $T/out.{number} 2>&1 < /dev/null; echo $? > $T/code.{number}"
+        for number, row in enumerate(ALL)
+    ]
+    (folder / "script").write_text("\n".join(script) + "\n")
+    done = run_exec("sh", str(folder / "script"), str(folder), timeout=200, units=(*UNITS, "--state", str(folder)))
+    assert done.returncode == 0, done.stderr
+    return {
+        row.command: (int((folder / f"code.{number}").read_text()),
+                      (folder / f"out.{number}").read_text(errors="replace"))
+        for number, row in enumerate(ALL)
+    }
+
+
+@pytest.mark.parametrize("row", ALL, ids=lambda row: re.sub(r"\W+", "-", row.command)[:50])
+def test_sg3_row(row: Row, answers: dict[str, tuple[int, str]]) -> None:
+    """The tool ends as expected and says what the inventory wants to read."""
+    code, text = answers[row.command]
+
+    missing = [pattern for pattern in row.wanted if not re.search(pattern, text, re.MULTILINE)]
+    assert (code, missing) == (row.code, []), text
+
+
+def test_sg3_inventory_is_complete(require_tool: Callable[[str], str]) -> None:
+    """Every installed tool of sg3_utils is in the inventory."""
+    folder = Path(require_tool("sg_inq")).parent
+    installed = {name for name in os.listdir(folder) if re.fullmatch(r"sg_\w+|scsi_\w+|sg[mp]_dd|sginfo", name)}
+    named = {word for row in ALL for word in re.findall(r"[\w]+", row.command)} | set(ELSEWHERE) | set(NOT_RUN)
+
+    assert installed - named == set()
+    assert [name for name in ELSEWHERE.values() if name not in globals()] == []
+
+
+def shell(script: str, *units: str, require_tool: Callable[[str], str]) -> list[str]:
+    """The output of a script of sg3_utils in a machine of its own, cut at lines of dashes."""
+    require_tool("sg_inq")
+    done = run_exec("sh", "-c", f"exec 2>&1; {script}", units=units or UNITS, timeout=120)
+    return done.stdout.decode(errors="replace").split("----\n")
+
+
+def test_sg3_persist_two_initiators(require_tool: Callable[[str], str]) -> None:
+    """Two initiator ports, as of two host adapters: keys, reservation, conflict, preemption, unit attentions."""
+    parts = shell(
+        "A=/dev/sg0; B=/dev/sg1; p='sg_persist -n'; $p -o -G -S 0xabc $A; $p -o -G -S 0xdef $B; $p -k $A; echo ----; "
+        "$p -o -R -T 3 -K 0xabc $A; $p -r $B; echo ----; sg_dd if=/dev/zero of=$B bs=512 count=1; echo code $?; "
+        "sg_raw $B 28 0 0 0 0 0 0 0 1 0; echo ----; $p -s $B; echo ----; $p -c $A; echo ----; "
+        "$p -o -P -T 3 -K 0xdef -S 0xabc $B; $p -r $A; sg_turs -v $A; echo ----; $p -o -C -K 0xdef $B; $p -k $A",
+        "--disk", "8M", "--initiators", "2", require_tool=require_tool,
+    )
+
+    assert re.search(r"2 registered reservation keys follow:\n +0xabc\n +0xdef", parts[0])
+    assert re.search(r"Key=0xabc\n.*scope: LU_SCOPE,  type: Exclusive Access\n", parts[1])
+    assert "Reservation Conflict" in parts[2]
+    assert "code 0" not in parts[2]
+    assert parts[3].count("Key=0xabc") == parts[3].count("Key=0xdef") == 1
+    assert re.search(r"Reservation holder(.|\n)*not reservation holder", parts[3])
+    assert "Persistent Reservation Type Mask Valid(PTPL_A): 0" in parts[4] or "(TMV): 1" in parts[4]
+    assert "Key=0xdef" in parts[5]
+    assert "Registrations preempted" in parts[5] or "Reservations preempted" in parts[5]
+    assert "NO registered reservation keys" in parts[6]
+
+
+def test_sg3_xcopy(require_tool: Callable[[str], str]) -> None:
+    """EXTENDED COPY between two units: what is read back from the second is what was written to the first."""
+    parts = shell(
+        "sg_dd if=/dev/urandom of=/dev/sg0 bs=512 count=128 2>/dev/null; sg_xcopy if=/dev/sg0 of=/dev/sg1 bs=512 "
+        "count=100 skip=7 seek=3; echo ----; sg_dd if=/dev/sg0 of=- skip=7 count=100 bs=512 2>/dev/null | md5sum; "
+        "echo ----; sg_dd if=/dev/sg1 of=- skip=3 count=100 bs=512 2>/dev/null | md5sum; echo ----; "
+        "sg_dd if=/dev/sg1 of=- skip=103 count=1 bs=512 2>/dev/null | tr -d '\\0' | wc -c", require_tool=require_tool,
+    )
+
+    assert "100 blocks" in parts[0]
+    assert parts[1] == parts[2]
+    assert parts[3].strip() == "0"
+
+
+def test_sg3_sanitize(require_tool: Callable[[str], str]) -> None:
+    """Each kind of SANITIZE leaves nothing of the data; progress is told meanwhile and at the end it is ready."""
+    for kind in ("--block", "--crypto", "--overwrite --zero"):
+        parts = shell(
+            f"sg_dd if=/dev/urandom of=/dev/sg0 bs=512 count=64 2>/dev/null; sg_sanitize {kind} --wait -Q /dev/sg0; "
+            "echo code $?; sg_requests -p /dev/sg0; sg_turs /dev/sg0; echo code $?; echo ----; "
+            "sg_dd if=/dev/sg0 of=- bs=512 count=64 2>/dev/null | tr -d '\\0' | wc -c",
+            require_tool=require_tool,
+        )
+
+        assert parts[0].count("code 0") == 2, parts
+        if kind != "--crypto":
+            assert parts[1].strip() == "0"
+
+
+def test_sg3_format(require_tool: Callable[[str], str]) -> None:
+    """FORMAT UNIT to 4096-byte blocks and back: the capacity follows, the data is gone."""
+    parts = shell(
+        "A=/dev/sg0; sg_dd if=/dev/urandom of=$A bs=512 count=64 2>/dev/null; "
+        "sg_format --format --wait --size=4096 -Q $A; echo code $?; sg_readcap $A; echo ----; "
+        "sg_format --format --wait --size=512 -Q $A; sg_readcap $A; "
+        "sg_dd if=$A of=- bs=512 count=64 2>/dev/null | tr -d '\\0' | wc -c", require_tool=require_tool,
+    )
+
+    assert "code 0" in parts[0]
+    assert "Number of logical blocks=2048" in parts[0]
+    assert "Logical block length=4096 bytes" in parts[0]
+    assert "Number of logical blocks=16384" in parts[1]
+    assert parts[1].split()[-1] == "0"
+
+
+def test_sg3_on_bsg(require_tool: Callable[[str], str]) -> None:
+    """On /dev/bsg the tools use version 4 of the interface."""
+    parts = shell(
+        "sg_inq /dev/bsg/0:0:0:1; sg_readcap /dev/bsg/0:0:0:0; sg_luns /dev/bsg/0:0:0:0; "
+        "sg_raw /dev/bsg/0:0:0:0 ee 0 0 0 0 0", require_tool=require_tool,
+    )
+
+    assert "Unit serial number: SN-TWO" in parts[0]
+    assert "Number of logical blocks=16384" in parts[0]
+    assert "Invalid command operation code" in parts[0]
+
+
+def test_sg3_lsscsi() -> None:
+    """lsscsi finds the units in /sys and their nodes in /dev."""
+    if subprocess.run(["sh", "-c", "command -v lsscsi"], capture_output=True, check=False).returncode:
+        pytest.skip("lsscsi is not installed")
+    done = run_exec("lsscsi", "-g", units=UNITS)
+
+    assert re.search(rb"\[0:0:0:1\] +disk +SCSIEMU +VIRTUAL DISK +0001 +- +/dev/sg1", done.stdout)
