@@ -37,8 +37,9 @@ class Defects(DiskReports):
     )
     def read_defect_data_10(self, command: Command, cdb: CdbFields) -> Completion:
         """The lists asked for, short or long block format."""
-        body = self._defect_list(cdb)
-        return Completion(struct.pack(">xBH", self._list_flags(cdb), len(body) & 0xFFFF) + body)
+        form = _format(cdb)
+        body = self._defect_list(cdb, form)
+        return _answer(cdb, struct.pack(">xBH", _list_flags(cdb, form), len(body) & 0xFFFF) + body)
 
     @operation(
         0xB7, "READ DEFECT DATA(12)", layouts.READ_DEFECT_DATA_12, data=DataDirection.IN,
@@ -46,21 +47,15 @@ class Defects(DiskReports):
     )
     def read_defect_data_12(self, command: Command, cdb: CdbFields) -> Completion:
         """The lists asked for, from a descriptor on."""
-        body = self._defect_list(cdb)
-        size = 8 if cdb.defect_list_format == _LONG_BLOCK else 4
-        body = body[cdb.address_descriptor_index * size :]
-        return Completion(struct.pack(">xBHI", self._list_flags(cdb), 0, len(body)) + body)
+        form = _format(cdb)
+        size = 8 if form == _LONG_BLOCK else 4
+        body = self._defect_list(cdb, form)[cdb.address_descriptor_index * size :]
+        return _answer(cdb, struct.pack(">xBHI", _list_flags(cdb, form), 0, len(body)) + body)
 
-    def _list_flags(self, cdb: CdbFields) -> int:
-        """PLISTV, GLISTV and DEFECT LIST FORMAT."""
-        return cdb.req_plist << 4 | cdb.req_glist << 3 | cdb.defect_list_format
-
-    def _defect_list(self, cdb: CdbFields) -> bytes:
-        if cdb.defect_list_format not in (_SHORT_BLOCK, _LONG_BLOCK):
-            raise CheckCondition(asc.DEFECT_LIST_NOT_FOUND, field="defect_list_format")
+    def _defect_list(self, cdb: CdbFields, form: int) -> bytes:
         if not cdb.req_glist:
             return b""
-        size = 8 if cdb.defect_list_format == _LONG_BLOCK else 4
+        size = 8 if form == _LONG_BLOCK else 4
         found = sorted(lba for lba in self.grown_defects if lba < 1 << size * 8)
         return b"".join(lba.to_bytes(size, "big") for lba in found)
 
@@ -187,3 +182,23 @@ class Defects(DiskReports):
         if cdb.bo_ctl == 3:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="bo_ctl")
         return Completion()
+
+
+def _format(cdb: CdbFields) -> int:
+    """DEFECT LIST FORMAT of the answer: the one asked for, else ours."""
+    asked: int = cdb.defect_list_format
+    return asked if asked in (_SHORT_BLOCK, _LONG_BLOCK) else _SHORT_BLOCK
+
+
+def _list_flags(cdb: CdbFields, form: int) -> int:
+    """PLISTV, GLISTV and DEFECT LIST FORMAT."""
+    plist: int = cdb.req_plist
+    glist: int = cdb.req_glist
+    return plist << 4 | glist << 3 | form
+
+
+def _answer(cdb: CdbFields, data: bytes) -> Completion:
+    """SBC-4 5.19.1: another format than the one asked for is told by RECOVERED ERROR, and the data goes out with it."""
+    if _format(cdb) != cdb.defect_list_format:
+        raise CheckCondition(asc.DEFECT_LIST_NOT_FOUND, data_in=data)
+    return Completion(data)

@@ -277,7 +277,21 @@ def test_read_defect_data(name: str) -> None:
     listed = bench.do(name, req_glist=1, defect_list_format=3).data
     assert listed[1] == 0x0B
     assert listed[-8:] == (99).to_bytes(8, "big")
-    assert bench.do(name, req_plist=1, defect_list_format=4).code == asc.DEFECT_LIST_NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["READ DEFECT DATA(10)", "READ DEFECT DATA(12)"])
+def test_read_defect_data_format(name: str) -> None:
+    """A format that we have not: the list in ours, with CHECK CONDITION, RECOVERED ERROR, DEFECT LIST NOT FOUND (SBC-4
+    5.19.1); its sense key specific bytes are no field pointer (SPC-5 4.4.2.4)."""
+    bench = Bench()
+    assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHI", 0, 4, 99)).good
+
+    answer = bench.do(name, req_plist=1, req_glist=1, defect_list_format=4)
+
+    assert answer.code == asc.DEFECT_LIST_NOT_FOUND
+    assert answer.sense is not None
+    assert answer.sense.specific is None
+    assert (answer.data[1], answer.data[-4:]) == (0x18, (99).to_bytes(4, "big"))
 
 
 @pytest.mark.parametrize(
