@@ -6,12 +6,14 @@ import struct
 from typing import Any
 
 import pytest
-from vd_bench import Bench
+from vd_bench import Bench, add_disk
 
 from devtypes.vd import DiskConfig
 from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.io_requests import Flush, Write
+from scsiemu.target import Target
+from scsiemu.testing.initiator import Initiator
 
 
 @pytest.mark.parametrize(
@@ -160,3 +162,15 @@ def test_error_counter_pages_reset(page: int) -> None:
     assert bench.do("LOG SENSE", page_code=page, pc=1).data[-8:] == (3).to_bytes(8, "big")
     assert bench.do("LOG SELECT", pcr=1, pc=1, page_code=page).good
     assert bench.do("LOG SENSE", page_code=page, pc=1).data[-8:] == bytes(8)
+
+
+def test_log_background_scan_powered_minutes() -> None:
+    """ACCUMULATED POWER ON MINUTES counts from when the unit was made, not from the zero of the clock (SBC-4 6.4.2)."""
+    target = Target("iqn.2026-11.org.example:late", now=86400.0)
+    add_disk(target)
+    initiator = Initiator(target)
+    target.advance(86400.0 + 180)
+
+    page = initiator.command("LOG SENSE", pc=1, page_code=0x15).data
+
+    assert int.from_bytes(page[8:12], "big") == 3
