@@ -76,7 +76,7 @@ def test_sg3_persist_two_initiators(require_tool: Callable[[str], str]) -> None:
         "A=/dev/sg0; B=/dev/sg1; p='sg_persist -n'; $p -o -G -S 0xabc $A; $p -o -G -S 0xdef $B; $p -k $A; echo ----; "
         "$p -o -R -T 3 -K 0xabc $A; $p -r $B; echo ----; sg_dd if=/dev/zero of=$B bs=512 count=1; echo code $?; "
         "sg_raw $B 28 0 0 0 0 0 0 0 1 0; echo ----; $p -s $B; echo ----; $p -c $A; echo ----; "
-        "$p -o -P -T 3 -K 0xdef -S 0xabc $B; $p -r $A; sg_turs -v $A; echo ----; $p -o -C -K 0xdef $B; $p -k $A",
+        "$p -o -P -T 3 -K 0xdef -S 0xabc $B; sg_turs -v $A; $p -r $A; echo ----; $p -o -C -K 0xdef $B; $p -k $A",
         "--disk", "8M", "--initiators", "2", require_tool=require_tool,
     )
 
