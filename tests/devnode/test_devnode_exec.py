@@ -475,3 +475,94 @@ def test_exec_strace(require_tool: Callable[[str], str]) -> None:
     done = run_exec(tool, "-e", "trace=ioctl", require_tool("sg_turs"), "/dev/sg0")
 
     assert b"SG_IO, {interface_id='S'" in done.stderr
+
+
+SLOW = ("--disk", "8M,faulty=delay read seconds=2")
+READ = """
+data = ctypes.create_string_buffer(512)
+def slow(timeout):
+    return header(bytes.fromhex("28000000000000000100"), 512, -3, ctypes.addressof(data), timeout=timeout)
+"""
+
+
+def test_exec_late_answer() -> None:
+    """A store that answers late: SG_IO waits, other nodes and calls do not."""
+    text = run_python(READ + """
+import threading, time
+os.stat("/dev/sg0")
+fd = os.open("/dev/sg0", os.O_RDWR)
+got = []
+def work():
+    hdr = slow(10000); got.append((sg_io(fd, hdr), result(hdr)["resid"]))
+thread = threading.Thread(target=work); start = time.monotonic(); thread.start(); time.sleep(0.2)
+print(sg_io(fd, header(bytes(6))), got, time.monotonic() - start < 1.5)
+thread.join(); print(got, time.monotonic() - start > 1.8)
+""", units=SLOW)
+
+    assert text.splitlines() == ["ok [] True", "[('ok', 0)] True"]
+
+
+def test_exec_timeout() -> None:
+    """A command that takes longer than its timeout is aborted: host status DID_TIME_OUT, and the node goes on."""
+    text = run_python(OPEN + READ + """
+hdr = slow(300)
+print(sg_io(fd, hdr), result(hdr)["host"], result(hdr)["status"], result(hdr)["info"] & 1, sg_io(fd, header(bytes(6))))
+""", units=SLOW)
+
+    assert text == "ok 3 0 1 ok\n"
+
+
+def test_exec_killed_in_the_middle() -> None:
+    """A program that is killed while its command is under way: the command is aborted, others go on."""
+    text = run_python(READ + """
+import signal, time
+start = time.monotonic()
+pid = os.fork()
+if not pid:
+    fd = os.open("/dev/sg0", os.O_RDWR)
+    sg_io(fd, slow(10000))
+    os._exit(0)
+time.sleep(0.4)
+os.kill(pid, signal.SIGKILL)
+print(os.waitpid(pid, 0)[1], time.monotonic() - start < 1.5)
+time.sleep(0.2)
+fd = os.open("/dev/sg0", os.O_RDWR | os.O_EXCL | os.O_NONBLOCK)
+print(sg_io(fd, header(bytes(6))))
+""", units=SLOW)
+
+    assert text.splitlines() == ["9 True", "ok"]
+
+
+def test_exec_close_aborts_what_was_written() -> None:
+    """A request that was written ends with the last descriptor of its file."""
+    text = run_python(READ + """
+import time
+fd = os.open("/dev/sg0", os.O_RDWR)
+print(os.write(fd, slow(10000)), struct.unpack("=i", fcntl.ioctl(fd, 0x227d, bytes(4))))
+os.close(fd); time.sleep(0.2)
+fd = os.open("/dev/sg0", os.O_RDWR | os.O_EXCL | os.O_NONBLOCK)
+print(sg_io(fd, header(bytes(6))))
+""", units=SLOW)
+
+    assert text.splitlines() == ["88 (0,)", "ok"]
+
+
+def test_exec_documented_commands(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """Every command that docs/device-nodes.md shows works."""
+    require_tool("sg_inq")
+    require_tool("sdparm")
+    needs_nodes()
+    text = (ROOT / "docs" / "device-nodes.md").read_text()
+    commands = [line[2:] for line in text.splitlines() if line.startswith("$ scsiemu exec")]
+    (tmp_path / "img.raw").write_bytes(bytes(1 << 20))
+    (tmp_path / "scsiemu").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m scsiemu.app.main "$@"\n')
+    (tmp_path / "scsiemu").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+    failed = [
+        (command, done.stderr) for command in commands
+        if (done := subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, check=False,
+                                   timeout=60)).returncode
+    ]
+    assert len(commands) >= 4
+    assert failed == []

@@ -67,7 +67,7 @@ def test_paths_loop() -> None:
 
 
 NAMES = st.sampled_from(
-    ["dev", "sg0", "sg7", "bsg", "0:0:0:0", "..", ".", "", "tmp", "node", "sys", "class", "usr", "x"]
+    ["dev", "sg0", "sg7", "bsg", "0:0:0:0", "..", ".", "", "tmp", "node", "sys", "class", "scsi_host", "x"]
 )
 
 

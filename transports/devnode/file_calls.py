@@ -146,13 +146,13 @@ class FileCalls:
         command = note.arguments[1] & 0xFFFFFFFF
         if command not in (_F_DUPFD, _F_DUPFD_CLOEXEC) or self._file(note) is None:
             return GO_ON
-        self._descriptors.duplicate(note, note.arguments[0], close_on_exec=command == _F_DUPFD_CLOEXEC)
+        self._descriptors.duplicate(note, note.arguments[0] & 0xFFFFFFFF, close_on_exec=command == _F_DUPFD_CLOEXEC)
         return LATER
 
     def _dup(self, note: Notification) -> int:
         if self._file(note) is None:
             return GO_ON
-        self._descriptors.duplicate(note, note.arguments[0], close_on_exec=False)
+        self._descriptors.duplicate(note, note.arguments[0] & 0xFFFFFFFF, close_on_exec=False)
         return LATER
 
     def _fchdir(self, note: Notification) -> int:

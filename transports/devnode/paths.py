@@ -26,7 +26,10 @@ _DOTS: Final = frozenset(("", ".", ".."))
 def may_be_ours(path: str, tree: Tree) -> bool:                                                  # hot
     """Whether a path could be ours without a symbolic link at its end: cheap, and never wrong with no."""
     name = path.rstrip("/").rpartition("/")[2]
-    return name in tree.names or name in _DOTS or (name[:2] == "sg" and name[2:].isdigit()) or name.count(":") == 3
+    if name in tree.names or name in _DOTS or (name[:2] == "sg" and name[2:].isdigit()):
+        return True
+    # In directories that are wholly ours nothing is the machine's.
+    return "scsi" in path or "bsg" in path or name.count(":") == 3
 
 
 def resolve(path: str, *, base: str, follow: bool, tree: Tree, readlink: ReadLink) -> str:
