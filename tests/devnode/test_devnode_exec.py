@@ -566,3 +566,39 @@ def test_exec_documented_commands(tmp_path: Path, require_tool: Callable[[str], 
     ]
     assert len(commands) >= 4
     assert failed == []
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="its system call numbers are those of x86_64")
+def test_exec_any_bytes_and_arguments() -> None:
+    """Random structures, pointers, ioctls, reads, writes and paths: error numbers, and the nodes are still there."""
+    text = run_python("""
+import random
+chooser = random.Random(7)
+libc = ctypes.CDLL(None, use_errno=True)
+fds = [os.open(path, os.O_RDWR | os.O_NONBLOCK) for path in ("/dev/sg0", "/dev/bsg/0:0:0:0")]
+fds.append(os.open("/dev/bsg", os.O_RDONLY))
+arena = ctypes.create_string_buffer(1 << 16)
+def pointer():
+    return chooser.choice([0, 8, chooser.getrandbits(64), ctypes.addressof(arena) + chooser.randrange(1 << 15)])
+numbers = [0x2285, 0x2284, 0x2286, 0x2276, 0x2201, 0x5382, 0x5386, 0x5401, 0x2270]
+for turn in range(3000):
+    fill = chooser.choice([b"S\\0\\0\\0", b"Q\\0\\0\\0"]) + chooser.randbytes(156)
+    at = chooser.randrange(1 << 15)
+    ctypes.memmove(ctypes.addressof(arena) + at, fill, 160)
+    place = ctypes.addressof(arena) + at
+    fd = chooser.choice(fds)
+    kind = turn % 8
+    if kind < 3:
+        libc.ioctl(fd, ctypes.c_ulong(chooser.choice(numbers)), ctypes.c_void_p(chooser.choice([place, pointer()])))
+    elif kind == 3: libc.write(fd, ctypes.c_void_p(place), ctypes.c_size_t(chooser.choice([88, 160, 36, 1, 1 << 40])))
+    elif kind == 4: libc.read(fd, ctypes.c_void_p(pointer()), ctypes.c_size_t(chooser.getrandbits(64)))
+    elif kind == 5: libc.readv(fd, ctypes.c_void_p(pointer()), ctypes.c_long(chooser.getrandbits(40)))
+    elif kind == 6: libc.syscall(ctypes.c_long(chooser.choice([217, 78, 5, 8, 79, 81, 32, 72])), ctypes.c_long(fd),
+                                 ctypes.c_void_p(pointer()), ctypes.c_long(chooser.getrandbits(64)))
+    else: libc.syscall(ctypes.c_long(chooser.choice([2, 4, 6, 21, 80, 89, 191])), ctypes.c_void_p(pointer()),
+                       ctypes.c_void_p(pointer()), ctypes.c_long(chooser.getrandbits(64)))
+fd = os.open("/dev/sg0", os.O_RDWR)
+print([sg_io(fd, header(bytes(6))) for _ in range(4)][-1])
+""", timeout=100)
+
+    assert text == "ok\n"
