@@ -24,7 +24,10 @@ _DOTS: Final = frozenset(("", ".", ".."))
 
 
 def may_be_ours(path: str, tree: Tree) -> bool:                                                  # hot
-    """Whether a path could be ours without a symbolic link at its end: cheap, and never wrong with no."""
+    """Whether a path could be ours without a symbolic link at its end: cheap, and never wrong with no.
+
+    But for names that neither we nor any node have, in a directory of ours that a link within the path leads to.
+    """
     name = path.rstrip("/").rpartition("/")[2]
     if name in tree.names or name in _DOTS or (name[:2] == "sg" and name[2:].isdigit()):
         return True
