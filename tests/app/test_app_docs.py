@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -153,11 +152,10 @@ def test_readme_send() -> None:
     assert "scsiemu" in ended.stdout.lower()
 
 
-def test_readme_run() -> None:
+def test_readme_run(require_tool: Callable[[str], str]) -> None:
     """`scsiemu run` of README runs its command against the disk."""
     words = line_of("run")
-    if shutil.which(words[words.index("--") + 1]) is None:
-        pytest.skip("iscsi-inq is not installed (package libiscsi-bin)")
+    require_tool(words[words.index("--") + 1])
     ended = run(*words)
 
     assert ended.returncode == 0, ended.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -469,10 +468,7 @@ def test_exec_url_that_is_not_there() -> None:
 
 def test_exec_strace(require_tool: Callable[[str], str]) -> None:
     """strace over the command shows the ioctls as those of sg."""
-    tool = shutil.which("strace")
-    if tool is None:
-        pytest.skip("strace is not installed")
-    done = run_exec(tool, "-e", "trace=ioctl", require_tool("sg_turs"), "/dev/sg0")
+    done = run_exec(require_tool("strace"), "-e", "trace=ioctl", require_tool("sg_turs"), "/dev/sg0")
 
     assert b"SG_IO, {interface_id='S'" in done.stderr
 

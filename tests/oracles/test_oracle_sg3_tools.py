@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -149,10 +148,8 @@ def test_sg3_on_bsg(require_tool: Callable[[str], str]) -> None:
     assert "Invalid command operation code" in parts[0]
 
 
-def test_sg3_lsscsi() -> None:
+def test_sg3_lsscsi(require_tool: Callable[[str], str]) -> None:
     """lsscsi finds the units in /sys and their nodes in /dev."""
-    if subprocess.run(["sh", "-c", "command -v lsscsi"], capture_output=True, check=False).returncode:
-        pytest.skip("lsscsi is not installed")
-    done = run_exec("lsscsi", "-g", units=UNITS)
+    done = run_exec(require_tool("lsscsi"), "-g", units=UNITS)
 
     assert re.search(rb"\[0:0:0:1\] +disk +SCSIEMU +VIRTUAL DISK +0001 +- +/dev/sg1", done.stdout)
