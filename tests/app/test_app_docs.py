@@ -186,9 +186,21 @@ def test_readme_serve(tmp_path: Path, line: list[str]) -> None:
     assert process.returncode == 0
 
 
+def test_readme_exec(require_tool: Callable[[str], str]) -> None:
+    """`scsiemu exec` of README shows a node to an unmodified program."""
+    words = line_of("exec")
+    require_tool(words[words.index("--") + 1])
+    ended = run(*words)
+    if ended.returncode == 3:
+        pytest.skip(f"this kernel cannot: {ended.stderr.strip()}")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "SCSIEMU" in ended.stdout
+
+
 def test_readme_names_every_command() -> None:
     """The commands shown are those of the program, and it is what pyproject installs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert {line[0] for line in use_lines()} == set(project["scripts"])
-    assert {line[1] for line in use_lines()} <= {"serve", "run", "send", "decode", "list"}
+    assert {line[1] for line in use_lines()} <= {"serve", "run", "exec", "send", "decode", "list"}
