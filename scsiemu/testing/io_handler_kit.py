@@ -136,6 +136,14 @@ def _submit(store: Store, request: IoRequest[Any], ticket: _Ticket | None = None
     return collect(store, 1)[ticket]
 
 
+def _same(found: Buffer, wanted: Buffer, what: str = "what was read") -> None:
+    """Refuse bytes that differ, naming the first: a whole difference of megabytes would take minutes to print."""
+    if found != wanted:
+        pairs = enumerate(zip(found, wanted, strict=False))
+        first = next((n for n, (one, other) in pairs if one != other), min(len(found), len(wanted)))
+        raise AssertionError(f"{what}: {len(found)} bytes instead of {len(wanted)}, different from byte {first} on")
+
+
 def _read(store: Store, offset: int, length: int) -> bytes:
     answer = perform(store, Read(offset, length))
     assert not isinstance(answer, IoFailed), f"Read({offset}, {length}) failed: {answer}"
@@ -215,7 +223,7 @@ def _check_zeros(store: Store) -> None:
     size = store.capabilities.size
     spans = ((0, 4096), (0, 1), (511, 4098), (size - 4096, 4096), (size - 1, 1), (size, 0), (0, 0))
     for offset, length in spans:
-        assert _read(store, offset, length) == bytes(length), f"not zeros at {offset}"
+        _same(_read(store, offset, length), bytes(length), f"not zeros at {offset}")
 
 
 def _check_range(store: Store) -> None:
@@ -234,7 +242,7 @@ def _check_range(store: Store) -> None:
         _refused(store, Fill(size - 512, 1024, bytes(512)), IoFault.OUT_OF_RANGE)
     if store.capabilities.extents:
         _refused(store, Extents(size - 512, 1024), IoFault.OUT_OF_RANGE)
-    assert _read(store, size - 4096, 4096) == bytes(4096), "a refused request changed something"
+    _same(_read(store, size - 4096, 4096), bytes(4096), "a refused request changed something")
 
 
 def _check_unsupported(store: Store) -> None:
@@ -263,16 +271,16 @@ def _check_round_trip(store: Store) -> None:
             data = _pattern(length, seed + fua)
             before = _read(store, max(0, offset - 16), min(16, offset))
             _write(store, offset, data, fua=fua)
-            assert _read(store, offset, length) == data, f"round trip of {length} bytes at {offset}"
-            assert _read(store, max(0, offset - 16), min(16, offset)) == before, f"neighbours of {offset}"
+            _same(_read(store, offset, length), data, f"round trip of {length} bytes at {offset}")
+            _same(_read(store, max(0, offset - 16), min(16, offset)), before, f"neighbours of {offset}")
     _write(store, 0, b"")
     for kind in (bytes, bytearray, memoryview):
         data = _pattern(1000, 77)
         _write(store, 3000, kind(data))
-        assert _read(store, 3000, 1000) == data, f"data in a {kind.__name__}"
+        _same(_read(store, 3000, 1000), data, f"data in a {kind.__name__}")
     whole = _pattern(_SIZE, 9)
     _write(store, 0, whole)
-    assert _read(store, 0, _SIZE) == whole, "round trip of the whole store"
+    _same(_read(store, 0, _SIZE), whole, "round trip of the whole store")
 
 
 def _check_copies(store: Store) -> None:
@@ -290,12 +298,12 @@ def _check_copies(store: Store) -> None:
     answers = collect(store, tickets) if tickets else {}
     assert all(answer is None for answer in answers.values()), answers
     for index in range(64):
-        assert _read(store, index * 2048 + 100, 1536) == _pattern(1536, index), "a kept view was overwritten"
+        _same(_read(store, index * 2048 + 100, 1536), _pattern(1536, index), "a kept view was overwritten")
     for offset, length in ((4096, 4096), (100, 1536), (0, 65536)):
         answer = perform(store, Read(offset, length))
         before = bytes(answer)
         _write(store, offset, _pattern(length, 200))
-        assert bytes(answer) == before, "a later write changed an answer already given"
+        _same(bytes(answer), before, "a later write changed an answer already given")
 
 
 def _check_discard(store: Store) -> None:
@@ -304,9 +312,9 @@ def _check_discard(store: Store) -> None:
         _write(store, 0, model)
         _done(store, Discard(offset, length))
         model[offset:offset + length] = bytes(length)
-        assert _read(store, 0, _SIZE) == model, f"Discard({offset}, {length})"
+        _same(_read(store, 0, _SIZE), model, f"Discard({offset}, {length})")
     _done(store, Discard(0, _SIZE))
-    assert _read(store, 0, _SIZE) == bytes(_SIZE)
+    _same(_read(store, 0, _SIZE), bytes(_SIZE))
 
 
 def _check_fill(store: Store) -> None:
@@ -318,7 +326,7 @@ def _check_fill(store: Store) -> None:
     for index, (offset, length, pattern) in enumerate(cases):
         _done(store, Fill(offset, length, pattern, fua=index % 2 == 0))
         model[offset:offset + length] = pattern * (length // len(pattern))
-        assert _read(store, 0, _SIZE) == model, f"Fill({offset}, {length}, {len(pattern)}-byte pattern)"
+        _same(_read(store, 0, _SIZE), model, f"Fill({offset}, {length}, {len(pattern)}-byte pattern)")
 
 
 def _check_flush(store: Store) -> None:
@@ -326,7 +334,7 @@ def _check_flush(store: Store) -> None:
     _write(store, 123, b"durable")
     _done(store, Flush())
     _done(store, Flush())
-    assert _read(store, 123, 7) == b"durable"
+    _same(_read(store, 123, 7), b"durable")
 
 
 def _check_late(store: Store) -> None:
@@ -381,7 +389,7 @@ def _check_extents(store: Store) -> None:
         _done(store, Discard(0, _SIZE))
         for extent in _map(store, 0, _SIZE):
             if extent.kind == ExtentKind.HOLE:
-                assert _read(store, extent.offset, extent.length) == bytes(extent.length)
+                _same(_read(store, extent.offset, extent.length), bytes(extent.length))
 
 
 def _check_resize(store: Store) -> None:
@@ -394,7 +402,7 @@ def _check_resize(store: Store) -> None:
         _done(store, Resize(size))
         assert store.capabilities.size == size
         content = (content[:size] + bytes(max(0, size - old)))[:size]
-        assert _read(store, 0, size) == content, f"after Resize({size})"
+        _same(_read(store, 0, size), content, f"after Resize({size})")
         _refused(store, Read(size, 1), IoFault.OUT_OF_RANGE)
     _refused(store, Resize(-1), IoFault.OUT_OF_RANGE)
 
@@ -403,13 +411,13 @@ def _check_far(store: Store) -> None:
     for offset in ((1 << 40) - 3, (1 << 40) + 4096, 1 << 41, _FAR - 4096):
         data = _pattern(4096, offset % 250)
         _write(store, offset, data)
-        assert _read(store, offset, 4096) == data, f"round trip at {offset}"
-    assert _read(store, 1 << 39, 4096) == bytes(4096)
+        _same(_read(store, offset, 4096), data, f"round trip at {offset}")
+    _same(_read(store, 1 << 39, 4096), bytes(4096))
     extents = _map(store, (1 << 41) - (1 << 20), 1 << 21)
     assert any(e.offset <= 1 << 41 < e.offset + e.length and e.kind == ExtentKind.DATA for e in extents)
     if store.capabilities.discard:
         _done(store, Discard(0, _FAR))
-        assert _read(store, 1 << 41, 4096) == bytes(4096)
+        _same(_read(store, 1 << 41, 4096), bytes(4096))
 
 
 def _check_read_only(store: Store) -> None:
@@ -423,7 +431,7 @@ def _check_read_only(store: Store) -> None:
         _refused(store, request, IoFault.READ_ONLY, IoFault.UNSUPPORTED)
     _done(store, Flush())
     _map(store, 0, store.capabilities.size)
-    assert _read(store, 0, store.capabilities.size) == content
+    _same(_read(store, 0, store.capabilities.size), content)
 
 
 def _check_model(factory: Callable[[int], Store], examples: int) -> None:
@@ -451,7 +459,7 @@ def _check_model(factory: Callable[[int], Store], examples: int) -> None:
             model = bytearray(size)
             for verb, (offset, length), seed, period in history:
                 _step(store, model, verb, offset, length, _pattern(period, seed))
-            assert _read(store, 0, size) == model
+            _same(_read(store, 0, size), model)
         finally:
             store.close()
 
@@ -479,4 +487,4 @@ def _step(store: Store, model: bytearray, verb: str, offset: int, length: int, p
                 hole = model[extent.offset:extent.offset + extent.length]
                 assert not any(hole), f"data in a hole: {extent}"
     else:
-        assert _read(store, offset, length) == model[offset:end]
+        _same(_read(store, offset, length), model[offset:end])

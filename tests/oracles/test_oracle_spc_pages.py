@@ -52,7 +52,7 @@ def test_inquiry_standard_oracle(world: World, judge: Judge) -> None:
     """sg_inq reads the standard INQUIRY data as we mean it."""
     text = judge("sg_inq", "inhex", world.one.command("INQUIRY").data, "-d")
 
-    for wanted in ("[SPC-5]", "NormACA=1", "HiSUP=1", "TPGS=3", "MultiP=1", "CmdQue=1", "length=96 (0x60)",
+    for wanted in ("[SPC-4]", "NormACA=1", "HiSUP=1", "TPGS=3", "MultiP=1", "CmdQue=1", "length=96 (0x60)",
                    "Vendor identification: SCSIEMU", "Product identification: PLAIN UNIT", "SAM-5", "iSCSI"):
         assert wanted in text, wanted
 
