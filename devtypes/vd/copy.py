@@ -231,7 +231,7 @@ class ThirdPartyCopy(DiskBase):
 
     @operation(
         0x84, "RECEIVE COPY STATUS(LID1)", layouts.RECEIVE_COPY, service_action=0x00, data=DataDirection.IN,
-        conflict=ReservationClass.READ, allocation="allocation_length", standard="SPC-4 6.20",
+        conflict=ReservationClass.PERSISTENT_ALLOWED, allocation="allocation_length", standard="SPC-4 6.20",
     )
     def receive_copy_status(self, command: Command, cdb: CdbFields) -> Completion:
         """How a copy goes, or went."""
@@ -245,7 +245,7 @@ class ThirdPartyCopy(DiskBase):
 
     @operation(
         0x84, "RECEIVE COPY OPERATING PARAMETERS", layouts.RECEIVE_COPY, service_action=0x03, data=DataDirection.IN,
-        conflict=ReservationClass.READ, allocation="allocation_length", standard="SPC-4 6.19",
+        conflict=ReservationClass.PERSISTENT_ALLOWED, allocation="allocation_length", standard="SPC-4 6.19",
     )
     def receive_copy_operating_parameters(self, command: Command, cdb: CdbFields) -> Completion:
         """The limits of the copy manager."""
@@ -258,7 +258,7 @@ class ThirdPartyCopy(DiskBase):
 
     @operation(
         0x84, "RECEIVE COPY FAILURE DETAILS(LID1)", layouts.RECEIVE_COPY, service_action=0x04,
-        data=DataDirection.IN, conflict=ReservationClass.READ, allocation="allocation_length",
+        data=DataDirection.IN, conflict=ReservationClass.PERSISTENT_ALLOWED, allocation="allocation_length",
         standard="SPC-4 6.18",
     )
     def receive_copy_failure_details(self, command: Command, cdb: CdbFields) -> Completion:

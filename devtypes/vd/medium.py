@@ -16,6 +16,7 @@ from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.io_requests import Flush, Resize
 from scsiemu.logical_unit import BackgroundTask, NexusState
+from scsiemu.nexus import Nexus
 from scsiemu.operations import DataDirection, Operation, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, Sense
 
@@ -212,6 +213,12 @@ class Medium(Provisioning):
         """SPC-5 6.16: prevention ends with the nexus."""
         self.preventing.pop(state.nexus, None)
         super().nexus_lost(state)
+
+    def nexuses_preempted(self, nexuses: tuple[Nexus, ...]) -> None:
+        """SPC-4 5.13.11.2.6 h: PREEMPT AND ABORT ends the prevention of those that it hit."""
+        for nexus in nexuses:
+            self.preventing.pop(nexus, None)
+        super().nexuses_preempted(nexuses)
 
     def reset(self, kind: str) -> None:
         """SPC-5 6.16: prevention ends with a reset. Formats and sanitizes go on (SBC-4 4.11)."""

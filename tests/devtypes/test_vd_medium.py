@@ -9,6 +9,7 @@ from vd_bench import Bench
 
 from scsiemu import asc
 from scsiemu.sam import TaskManagementFunction
+from scsiemu.testing.initiator import Initiator
 
 BLOCK = 512
 
@@ -168,3 +169,21 @@ def test_start_stop_under_reservation(start: int, conflict: bool) -> None:
     result = bench.do("START STOP UNIT", start=start)
 
     assert (result.status == 0x18) == conflict
+
+
+def test_prevent_ends_with_preempt_and_abort() -> None:
+    """PREEMPT AND ABORT ends the prevention of the nexuses that it hit, and of no others (SPC-4 5.13.11.2.6 h)."""
+
+    def out(initiator: Initiator, action: str, key: int, new: int, type: int = 0) -> bool:
+        data = key.to_bytes(8, "big") + new.to_bytes(8, "big") + bytes(8)
+        return initiator.command(f"PERSISTENT RESERVE OUT ({action})", data_out=data, type=type).good
+
+    bench = Bench(removable=True)
+    one, other = bench.initiator, bench.another()
+    assert out(one, "REGISTER", 0, 1)
+    assert out(other, "REGISTER", 0, 2)
+    assert other.command("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
+    assert one.command("START STOP UNIT", loej=1).code == asc.MEDIUM_REMOVAL_PREVENTED
+
+    assert out(one, "PREEMPT AND ABORT", 1, 2, type=1)
+    assert one.command("START STOP UNIT", loej=1).good
