@@ -168,7 +168,7 @@ class FileStore:
         cls = request.__class__
         if cls is Read:
             offset = request.offset     # type: ignore[attr-defined]  # a Read; isinstance costs more
-            length = request.length     # type: ignore[attr-defined]
+            length = request.length     # type: ignore[attr-defined]  # see above
             if 0 <= offset <= self._size - length and length >= 0:
                 buffer = bytearray(length)
                 done = 0

@@ -87,7 +87,7 @@ class MemoryStore:
         cls = request.__class__
         if cls is Read:
             offset = request.offset     # type: ignore[attr-defined]  # a Read; isinstance costs more
-            length = request.length     # type: ignore[attr-defined]
+            length = request.length     # type: ignore[attr-defined]  # see above
             start = offset & _MASK
             if start + length <= CHUNK and offset >= 0 and 0 <= length <= self._size - offset:
                 chunk = self._chunks.get(offset >> _SHIFT)

@@ -59,7 +59,7 @@ class NullStore:
         cls = request.__class__
         if cls is Read:
             length = request.length     # type: ignore[attr-defined]  # a Read; isinstance costs more
-            if 0 <= request.offset <= self._size - length and length >= 0:  # type: ignore[attr-defined]
+            if 0 <= request.offset <= self._size - length and length >= 0:  # type: ignore[attr-defined]  # see above
                 return _ZEROS[:length] if length <= len(_ZEROS) else bytes(length)
         failure = refusal(request, size=self._size, read_only=self._read_only, closed=self._closed)
         if failure is not None:

@@ -224,8 +224,7 @@ class DeviceServer:
             raise CheckCondition(code)
         if operation is None or command.fields is None:
             raise self._unknown(command)
-        cdb = bytes(command.cdb)
-        wrong = operation.layout.reserved_bit_set(cdb)
+        wrong = operation.layout.reserved_bit_set(command.cdb)
         if wrong is not None:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=wrong)
         if "control" in operation.layout and command.fields.control & _LINK_AND_RESERVED:
