@@ -140,9 +140,7 @@ class Client:
     def finish(self, request: Request) -> Result:
         """Wait until a command has ended."""
         self.wait(request)
-        if request.failure or request.result is None:
-            raise VscsiError(request.failure)
-        return request.result
+        return request.outcome()
 
     def manage(
         self, function: TaskManagementFunction, lun: int = 0, *, task: Request | None = None
@@ -150,9 +148,7 @@ class Client:
         """Perform a task management function."""
         request = self.start_function(function, lun, task=task)
         self.wait(request)
-        if request.answer is None:
-            raise VscsiError(request.failure)
-        return request.answer
+        return request.function_answer()
 
     def start_function(
         self, function: TaskManagementFunction, lun: int = 0, *, task: Request | None = None

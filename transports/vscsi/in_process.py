@@ -27,7 +27,7 @@ from transports.vscsi.dma import PAGE, TCE_READ, TCE_WRITE, DmaWindow
 from transports.vscsi.hypervisor import Hypervisor
 from transports.vscsi.initiator import ClientAdapter, ClientState
 from transports.vscsi.port import VscsiLimits, VscsiPort
-from transports.vscsi.requests import FragmentRule, Request, Result, VscsiError
+from transports.vscsi.requests import FragmentRule, Request, Result
 
 __all__ = ["Loopback", "loopback"]
 
@@ -147,9 +147,7 @@ class Loopback:
     def finish(self, request: Request) -> Result:
         """Wait until a command has ended."""
         self.wait(request)
-        if request.failure or request.result is None:
-            raise VscsiError(request.failure)
-        return request.result
+        return request.outcome()
 
     def manage(
         self, function: TaskManagementFunction, lun: int = 0, *, task: Request | None = None
@@ -157,9 +155,7 @@ class Loopback:
         """Perform a task management function. Functions that SRP has no code for are rejected."""
         request = self.start_function(function, lun, task=task)
         self.wait(request)
-        if request.answer is None:
-            raise VscsiError(request.failure)
-        return request.answer
+        return request.function_answer()
 
     def start_function(
         self, function: TaskManagementFunction, lun: int = 0, *, task: Request | None = None

@@ -192,6 +192,18 @@ class Request:
         self.failure = reason
         self.done = True
 
+    def outcome(self) -> Result:
+        """The result of a command that is done. Raises VscsiError where it ended without a status."""
+        if self.failure or self.result is None:
+            raise VscsiError(self.failure)
+        return self.result
+
+    def function_answer(self) -> TaskManagementResponse:
+        """The answer to a function that is done. Raises VscsiError where there was none."""
+        if self.answer is None:
+            raise VscsiError(self.failure)
+        return self.answer
+
 
 _Descriptors = tuple[DataDescriptor, DataDescriptor]
 
