@@ -9,6 +9,11 @@ from collections.abc import Callable
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--url`: here, since only this file is read before the command line."""
+    parser.addoption("--url", help="run conformance cases against this unit: iscsi://host/target/lun")
+
+
 @pytest.fixture(scope="session")
 def require_tool() -> Callable[[str], str]:
     """The path of an installed program. Without it the test is skipped, but in CI (CI=true) it fails."""

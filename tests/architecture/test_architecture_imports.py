@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "scsiemu.nexus", "scsiemu.sam", "scsiemu.sense", "scsiemu.transport_id",
     )),
     ("requests and declarations", (
-        "scsiemu.io_requests", "scsiemu.io_emulation", "scsiemu.log_pages", "scsiemu.mode_pages",
+        "scsiemu.io_requests", "scsiemu.io_emulation", "scsiemu.log_pages", "scsiemu.media", "scsiemu.mode_pages",
         "scsiemu.operations", "scsiemu.unit_attention", "scsiemu.vpd",
     )),
     ("formats", ("scsiemu.formats", "scsiemu.formats.*", "scsiemu.decode")),

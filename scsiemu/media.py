@@ -1,0 +1,66 @@
+"""Media that move: what a drive asks of the shelf that its cartridges or discs stand in, and a changer of a drive.
+
+A *shelf* is a store that keeps many media, of which at most one is mounted. `Mount` and `Unmount` choose whose bytes
+Read, Write and the other verbs mean. A name is looked up among what is there; it never becomes a path.
+
+A *drive* is a device server with removable media. A changer (SMC-3) in the same target finds it by its LUN, sees
+whether it is a `MediumDrive`, and moves media in and out. Nothing here moves anything by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from scsiemu.command import Command
+from scsiemu.io_requests import IoRequest, StoreCapabilities
+
+__all__ = ["MediumDrive", "Mount", "Unmount"]
+
+
+class Mount(IoRequest[StoreCapabilities]):
+    """Asked of a shelf: the medium of this name is what requests mean from now on. Answered with what it can do.
+
+    Fails with GONE where there is no such medium, or another is mounted.
+    """
+
+    __slots__ = ("name", "read_only")
+
+    def __init__(self, name: str, *, read_only: bool = False) -> None:
+        self.name = name
+        self.read_only = read_only
+
+    def __repr__(self) -> str:
+        return f"Mount({self.name!r})"
+
+
+class Unmount(IoRequest[None]):
+    """Asked of a shelf: bring what was written to stable storage and let go of the medium."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Unmount()"
+
+
+@runtime_checkable
+class MediumDrive(Protocol):
+    """A drive as a changer sees it.
+
+    A changer asks `check_removal` or `check_insertion` first, and moves nothing where they raise.
+    """
+
+    @property
+    def medium(self) -> str | None:
+        """The name of the medium inside, threaded or not; None where the drive is empty."""
+
+    def check_removal(self, command: Command) -> None:
+        """Raises CheckCondition while the medium cannot be taken: prevented, in use, or not unloaded."""
+
+    def check_insertion(self, command: Command) -> None:
+        """Raises CheckCondition while no medium can be put in."""
+
+    def insert(self, name: str, *, by: Command | None = None) -> None:
+        """A medium is put in: the drive loads it, and every nexus but that of `by` hears of it."""
+
+    def remove(self, *, by: Command | None = None) -> str:
+        """The medium is taken out; its name. `check_removal` was asked before."""
