@@ -3,7 +3,8 @@
     iscsi = "transports.iscsi.service:ISCSI"        # entry point of group scsiemu.services: a ServiceDeclaration
 
 A transport's declaration names its limits (each becomes an option of the command line) and opens it. So the program
-knows neither the classes of a transport nor which transports there are.
+knows neither the classes of a transport nor which transports there are. Several may serve the same targets at once:
+whoever empties a target's queues hands what is another's to its origin (docs/front-and-back-ends.md).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "Client",
     "ConnectRequest",
     "Limit",
+    "ListenOption",
     "Listener",
     "Offer",
     "Outcome",
@@ -81,12 +83,20 @@ class Offer:
 
 @value
 class Listener:
-    """An address to listen on, or that is listened on. Port 0 lets the system choose."""
+    """An address to listen on, or that is listened on.
 
-    host: str
-    port: int
+    Args:
+        host, port: of an Internet address. Port 0 lets the system choose.
+        path: of a Unix socket; the others are then not used.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -107,6 +117,10 @@ class Limit:
     size: bool = False
 
 
+def _do_nothing() -> None:
+    """Nobody is to be told."""
+
+
 @value
 class ServiceRequest:
     """What to serve.
@@ -114,11 +128,13 @@ class ServiceRequest:
     Args:
         listeners: where.
         offers: what.
-        stores: whose late answers the transport fetches, for the targets of their tickets' units.
+        stores: whose late answers the transport fetches, for the targets of their tickets' units. Where several
+            transports serve, one has them all.
         limits: by the names of the declaration; those not given have their defaults.
         report: takes lines for the operator; what came from peers is not escaped in them.
-        event: takes what happened in a target.
+        event: takes what happened in a target, from whoever fetched it; the other transports are told.
         discovery: what initiators must prove before they are told of targets; None for nothing.
+        handed_over: to be called when something was handed to the origins of other transports, so that they send it.
     """
 
     listeners: tuple[Listener, ...]
@@ -128,6 +144,7 @@ class ServiceRequest:
     report: Callable[[str], None]
     event: Callable[[Target, Event], None]
     discovery: Authentication | None = None
+    handed_over: Callable[[], None] = _do_nothing
 
 
 class Service(Protocol):
@@ -136,6 +153,12 @@ class Service(Protocol):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Where it listens, with real ports."""
+
+    def told(self, target: Target, event: Event) -> None:
+        """Another transport of the target fetched this event."""
+
+    def go_on(self) -> None:
+        """Another transport has handed something to our origins: send it."""
 
     async def close(self) -> None:
         """Ask everybody to leave, wait for that within bounds, end what is left, listen no more."""
@@ -190,19 +213,49 @@ class Client(Protocol):
 
 
 @value
+class ListenOption:
+    """The option of the command line that asks for a transport: `--name VALUE` by its entry point's name, repeatable.
+
+    Args:
+        metavar, help: of the option.
+        parse: its value. Raises ValueError, one sentence.
+    """
+
+    metavar: str
+    help: str
+    parse: Callable[[str], Listener]
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def _no_client(request: ConnectRequest) -> Client:
+    raise ValueError(f"{request.url}: this transport has no initiator of its own")
+
+
+def _nothing(listener: Listener, target: str, lun: int) -> tuple[str, ...]:
+    return ()
+
+
+@value
 class ServiceDeclaration:
     """A transport that serves targets.
 
     Args:
-        limits: its limits.
         url: of a unit: listener, target name, LUN.
         open: begins to serve. Raises OSError and ValueError, one sentence each.
+        limits: its limits.
         check_name: the normal form of a target name. Raises ValueError.
         connect: logs in to a unit. Raises ValueError for a URL that is none, and OSError, one sentence each.
+        listen: how the command line asks for it; None: by `--listen`, which is for one transport alone.
+        to_paste: commands that use a unit, with the arguments of `url`.
     """
 
-    limits: tuple[Limit, ...]
     url: Callable[[Listener, str, int], str]
     open: Callable[[ServiceRequest], Awaitable[Service]]
-    check_name: Callable[[str], str]
-    connect: Callable[[ConnectRequest], Client]
+    limits: tuple[Limit, ...] = ()
+    check_name: Callable[[str], str] = _same
+    connect: Callable[[ConnectRequest], Client] = _no_client
+    listen: ListenOption | None = None
+    to_paste: Callable[[Listener, str, int], tuple[str, ...]] = _nothing

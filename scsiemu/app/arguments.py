@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
-from scsiemu import registry
 from scsiemu.app.configuration import DEFAULT_IQN, DEFAULT_PORT
 from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.service_plugins import other_services, service_declaration
 from scsiemu.app.units import declaration, option_names
-from scsiemu.services import Limit, ServiceDeclaration
+from scsiemu.services import Limit
 from scsiemu.unit_options import parse_seconds, parse_size
 
-__all__ = ["add_target_arguments", "add_unit_arguments", "service_declaration"]
+__all__ = ["add_target_arguments", "add_unit_arguments"]
 
 _PLACED_HELP: Final = """Options of units and access belong to the target that the last --target before them names;
 those before the first --target belong to the target of --iqn. Each unit gets the next LUN of its target, from 0."""
@@ -37,8 +37,12 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--listen", action="append", metavar="HOST:PORT",
-        help=f"where to listen, repeatable; port 0 lets the kernel choose (default 127.0.0.1:{DEFAULT_PORT})",
+        help=f"where to listen, repeatable; port 0 lets the kernel choose (default 127.0.0.1:{DEFAULT_PORT}, where no "
+        "other way in is asked for)",
     )
+    ways = parser.add_argument_group("other ways in", "Beside --listen, or instead of it. Each is repeatable.")
+    for name in other_services():
+        ways.add_argument(f"--{name}", action="append", dest=f"service_{name}", metavar="WHERE", help=_WayHelp(name))
     parser.add_argument(
         "--discovery-chap", action="append", metavar="USER:SECRETFILE",
         help="initiators must authenticate to be told of targets; repeatable",
@@ -55,16 +59,6 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="SIZE" if limit.size else "N" if isinstance(limit.default, int) else "SECONDS",
             help=f"{limit.help} (default {_shown(limit)})",
         )
-
-
-def service_declaration(name: str = "iscsi") -> ServiceDeclaration:
-    """What a transport that serves declares of itself. Raises Failure."""
-    try:
-        declared = registry.load(registry.SERVICES, name)
-    except registry.PluginError as error:
-        raise Failure(str(error)) from None
-    assert isinstance(declared, ServiceDeclaration)
-    return declared
 
 
 def add_unit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +84,16 @@ class _UnitHelp(str):
             for option in declared.options
         )
         return f"{declared.subject}: {declared.help}. Options: {options}"
+
+
+class _WayHelp(str):
+    """Help on the option of a transport, made when it is shown: it loads the transport's declaration."""
+
+    __slots__ = ()
+
+    def __mod__(self, arguments: Any) -> str:
+        listen = service_declaration(str(self)).listen
+        return f"{listen.metavar}: {listen.help}" if listen is not None else ""
 
 
 class _PlacedAction(argparse.Action):

@@ -14,11 +14,15 @@ from typing import Final
 from scsiemu._value import value
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.secret_file import Credentials, read_credentials
+from scsiemu.app.service_plugins import FIRST_SERVICE, other_services, service_declaration
 from scsiemu.app.units import option_names, plan_units
 from scsiemu.services import AccessRule, Authentication, Listener
 from scsiemu.unit_options import UnitPlan
 
-__all__ = ["DEFAULT_IQN", "DEFAULT_PORT", "ServeConfiguration", "TargetConfiguration", "configure", "parse_listener"]
+__all__ = [
+    "DEFAULT_IQN", "DEFAULT_PORT", "ServeConfiguration", "ServiceConfiguration", "TargetConfiguration", "configure",
+    "parse_listener",
+]
 
 DEFAULT_PORT: Final = 3260
 DEFAULT_IQN: Final = "iqn.2026-11.example.scsiemu:target"
@@ -36,21 +40,29 @@ class TargetConfiguration:
 
 
 @value
+class ServiceConfiguration:
+    """A transport that is to serve, by the name of its entry point, and where it listens."""
+
+    name: str
+    listeners: tuple[Listener, ...]
+
+
+@value
 class ServeConfiguration:
     """All of it.
 
     Args:
+        services: at least one.
         state: folder of the state store; empty for none.
-        limits: of the transport, those given.
+        limits: of the transports, those given.
         discovery: what initiators must prove before they are told of targets.
     """
 
-    listeners: tuple[Listener, ...]
+    services: tuple[ServiceConfiguration, ...]
     targets: tuple[TargetConfiguration, ...]
     state: str
     limits: Mapping[str, float]
     discovery: Authentication | None = None
-    transport: str = "iscsi"
 
 
 class _Group:
@@ -71,7 +83,7 @@ def configure(arguments: argparse.Namespace, *, listen: Sequence[str] = ()) -> S
     """The configuration that parsed arguments ask for (`arguments.placed` has pairs of option and value, in order).
 
     Args:
-        listen: the default of `--listen`.
+        listen: the default of `--listen`; without, it has one where no other transport is asked for.
 
     Raises Failure.
     """
@@ -92,9 +104,29 @@ def configure(arguments: argparse.Namespace, *, listen: Sequence[str] = ()) -> S
     for name in names:
         if names.count(name) > 1:
             raise Failure(f"two targets are named {name}; give each another name", ExitCode.USAGE)
-    listeners = tuple(parse_listener(text) for text in arguments.listen or listen or (f"127.0.0.1:{DEFAULT_PORT}",))
     targets = tuple(_finish(group, arguments) for group in groups)
-    return ServeConfiguration(listeners, targets, arguments.state or "", arguments.limits, _discovery(arguments))
+    return ServeConfiguration(
+        _services(arguments, arguments.listen or listen), targets, arguments.state or "", arguments.limits,
+        _discovery(arguments),
+    )
+
+
+def _services(arguments: argparse.Namespace, listen: Sequence[str]) -> tuple[ServiceConfiguration, ...]:
+    """The transports that are asked for: that of `--listen` first, unless others serve instead of it."""
+    others = []
+    for name in other_services():
+        option = service_declaration(name).listen if getattr(arguments, f"service_{name}") else None
+        if option is None:
+            continue
+        try:
+            listeners = tuple(option.parse(text) for text in getattr(arguments, f"service_{name}"))
+        except ValueError as error:
+            raise Failure(f"--{name}: {error}", ExitCode.USAGE) from None
+        others.append(ServiceConfiguration(name, listeners))
+    if not others and not listen:
+        listen = (f"127.0.0.1:{DEFAULT_PORT}",)
+    first = (ServiceConfiguration(FIRST_SERVICE, tuple(parse_listener(text) for text in listen)),) if listen else ()
+    return (*first, *others)
 
 
 def parse_listener(text: str) -> Listener:

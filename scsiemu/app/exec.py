@@ -20,9 +20,10 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from scsiemu import registry
-from scsiemu.app.arguments import add_unit_arguments, service_declaration
+from scsiemu.app.arguments import add_unit_arguments
 from scsiemu.app.configuration import DEFAULT_IQN
 from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.service_plugins import service_declaration
 from scsiemu.app.terminal import LineLimiter, say
 from scsiemu.app.units import flush_store, open_state, open_stores, plan_units
 from scsiemu.errors import IoFailed

@@ -21,6 +21,7 @@ from scsiemu.app.arguments import add_target_arguments
 from scsiemu.app.configuration import ServeConfiguration, configure
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.loop import ServingLoop
+from scsiemu.app.service_plugins import FIRST_SERVICE
 from scsiemu.app.serving import Serving, shown_listener
 from scsiemu.app.terminal import LineLimiter, say
 
@@ -68,7 +69,7 @@ async def _run(configuration: ServeConfiguration, words: list[str]) -> int:
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with Serving(configuration, log=LineLimiter()) as serving:
-        portal = shown_listener(serving.listeners[0])
+        portal = shown_listener(serving.listeners[FIRST_SERVICE][0])
         places = {f"uri{number}": unit.url for number, unit in enumerate(serving.units)}
         places |= {
             "uri": serving.units[0].url, "portal": str(portal), "host": portal.host, "port": str(portal.port),

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from scsiemu import decode
-from scsiemu.app.arguments import service_declaration
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.hexbytes import parse_hex
 from scsiemu.app.secret_file import read_credentials
+from scsiemu.app.service_plugins import service_declaration
 from scsiemu.app.tables import find_operation, operation_tables
 from scsiemu.operations import DataDirection, Operation, OperationTable
 from scsiemu.sam import STATUS_NAMES, Status

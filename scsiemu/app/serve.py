@@ -8,6 +8,7 @@ With --json the first line on stdout is one JSON object, and nothing else goes t
 
     {"portals": ["HOST:PORT"], "units": [{"lun": 0, "type": "vd", "url": "iscsi://HOST:PORT/NAME/0"}]}
 
+`services` has where each transport listens, by name; `portals` and the URLs are of the first.
 Everything else goes to stderr.
 """
 
@@ -25,7 +26,7 @@ from scsiemu.app.configuration import ServeConfiguration, configure
 from scsiemu.app.failure import ExitCode
 from scsiemu.app.loop import ServingLoop
 from scsiemu.app.parent import ParentWatch
-from scsiemu.app.serving import ServedUnit, Serving, shown_listener
+from scsiemu.app.serving import Serving
 from scsiemu.app.terminal import LineLimiter
 
 __all__ = ["add_arguments", "command"]
@@ -73,7 +74,10 @@ async def _serve(configuration: ServeConfiguration, *, as_json: bool, parent: Pa
 
 def _as_json(serving: Serving) -> str:
     return json.dumps({
-        "portals": [str(listener) for listener in serving.listeners],
+        "portals": [str(listener) for listener in next(iter(serving.listeners.values()))],
+        "services": {
+            name: [str(listener) for listener in listeners] for name, listeners in serving.listeners.items()
+        },
         "units": [
             {"lun": unit.lun, "type": unit.type, "url": unit.url, "target": unit.target} for unit in serving.units
         ],
@@ -81,12 +85,11 @@ def _as_json(serving: Serving) -> str:
 
 
 def _as_text(serving: Serving, configuration: ServeConfiguration) -> str:
-    lines = [f"listening on {', '.join(str(listener) for listener in serving.listeners)}", ""]
+    where = [str(listener) for listeners in serving.listeners.values() for listener in listeners]
+    lines = [f"listening on {', '.join(where)}", ""]
     lines += [f"  {unit.url}  ({unit.type})" for unit in serving.units]
-    portal = shown_listener(serving.listeners[0])
-    first = serving.units[0]
-    lines += ["", "to paste:", ""]
-    lines += [f"  {line}" for line in _to_paste(str(portal), first)]
+    if serving.to_paste:
+        lines += ["", "to paste:", "", *(f"  {line}" for line in serving.to_paste)]
     if any(target.authentication for target in configuration.targets):
         lines += [
             "",
@@ -95,12 +98,3 @@ def _as_text(serving: Serving, configuration: ServeConfiguration) -> str:
         ]
     return "\n".join([*lines, "", "Ctrl-C ends it."])
 
-
-def _to_paste(portal: str, unit: ServedUnit) -> list[str]:
-    return [
-        f"iscsi-ls iscsi://{portal}/",
-        f"iscsi-inq {unit.url}",
-        f"qemu-img info {unit.url}",
-        f"iscsiadm -m discovery -t sendtargets -p {portal}",
-        f"iscsiadm -m node -T {unit.target} -p {portal} --login",
-    ]

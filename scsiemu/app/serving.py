@@ -1,9 +1,10 @@
-"""Targets at work: stores opened, units made, a transport serving them; and their orderly end.
+"""Targets at work: stores opened, units made, transports serving them; and their orderly end.
 
     async with Serving(configuration, log=say) as serving:
         serving.units, serving.listeners
 
-Everything is found by entry point: stores, device types, the transport.
+Everything is found by entry point: stores, device types, transports. The first transport has the stores: it delivers
+their late answers, and what comes of them reaches the others by the origins of their commands.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import contextlib
 import os
 import resource
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 from types import TracebackType
 from typing import Any
 
 from scsiemu._value import value
-from scsiemu.app.arguments import service_declaration
-from scsiemu.app.configuration import ServeConfiguration, TargetConfiguration
+from scsiemu.app.configuration import ServeConfiguration, ServiceConfiguration, TargetConfiguration
 from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.service_plugins import FIRST_SERVICE, service_declaration
 from scsiemu.app.units import flush_store, open_state, open_stores
 from scsiemu.errors import IoFailed
 from scsiemu.events import Event, InternalFailure, StoreFailed
@@ -52,7 +54,8 @@ class Serving:
         log: takes lines for the operator.
 
     Attributes:
-        listeners: where it listens, with real ports.
+        listeners: where it listens, with real ports, by transport; the first one's first.
+        to_paste: commands for the first unit.
         units: in the order of targets and LUNs.
     """
 
@@ -61,8 +64,9 @@ class Serving:
         self._log = log
         self._stores: list[tuple[Target, Store]] = []
         self._state: Store | None = None
-        self._service: Service | None = None
-        self.listeners: tuple[Listener, ...] = ()
+        self._services: dict[str, Service] = {}
+        self.listeners: dict[str, tuple[Listener, ...]] = {}
+        self.to_paste: list[str] = []
         self.units: list[ServedUnit] = []
 
     async def __aenter__(self) -> Serving:
@@ -71,46 +75,58 @@ class Serving:
         try:
             await self._open()
         except BaseException:
-            self._close_stores()
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        """The first transport last: the others still need late answers of stores."""
         try:
-            if self._service is not None:
-                await self._service.close()
+            async with contextlib.AsyncExitStack() as closing:
+                for service in self._services.values():
+                    closing.push_async_callback(service.close)
         finally:
             await asyncio.to_thread(self._close_stores)
 
     async def _open(self) -> None:
         configuration = self._configuration
-        declared = service_declaration(configuration.transport)
+        declarations = {service.name: service_declaration(service.name) for service in configuration.services}
         if configuration.state:
             self._state = open_state(configuration.state)
-        offers = tuple(self._offer(target, declared) for target in configuration.targets)
+        offers = tuple(self._offer(target, tuple(declarations.values())) for target in configuration.targets)
         stores = [store for _, store in self._stores]
         if self._state is not None:
             stores.append(self._state)
-        request = ServiceRequest(
-            configuration.listeners, offers, tuple(stores), configuration.limits, self._log, self._event,
-            configuration.discovery,
-        )
-        try:
-            self._service = await declared.open(request)
-        except (OSError, ValueError) as error:
-            raise Failure(_why(error, configuration)) from None
-        self.listeners = self._service.listeners
-        shown = shown_listener(self.listeners[0])
+        for service in configuration.services:
+            request = ServiceRequest(
+                service.listeners, offers, () if self._services else tuple(stores), configuration.limits, self._log,
+                partial(self._event, service.name), configuration.discovery, partial(self._go_on, service.name),
+            )
+            try:
+                opened = await declarations[service.name].open(request)
+            except (OSError, ValueError) as error:
+                raise Failure(_why(error, service)) from None
+            self._services[service.name] = opened
+            self.listeners[service.name] = opened.listeners
+            shown = shown_listener(opened.listeners[0])
+            self.to_paste += declarations[service.name].to_paste(shown, offers[0].target.name, 0)
+        first = configuration.services[0].name
+        shown = shown_listener(self.listeners[first][0])
         for offer, target in zip(offers, configuration.targets, strict=True):
             for lun, plan in enumerate(target.units):
                 name = offer.target.name
-                self.units.append(ServedUnit(name, lun, plan.type, declared.url(shown, name, lun)))
+                self.units.append(ServedUnit(name, lun, plan.type, declarations[first].url(shown, name, lun)))
 
-    def _offer(self, configuration: TargetConfiguration, declared: ServiceDeclaration) -> Offer:
+    def _offer(self, configuration: TargetConfiguration, declarations: tuple[ServiceDeclaration, ...]) -> Offer:
+        name = configuration.name
         try:
-            name = declared.check_name(configuration.name)
+            for declared in declarations:
+                name = declared.check_name(name)
         except ValueError as error:
             raise Failure(str(error), ExitCode.USAGE) from None
         now = monotonic()
@@ -137,7 +153,15 @@ class Serving:
             capabilities=(lambda: store.capabilities) if store is not None else None,
         )
 
-    def _event(self, target: Target, event: Event) -> None:
+    def _go_on(self, teller: str) -> None:
+        for name, service in self._services.items():
+            if name != teller:
+                service.go_on()
+
+    def _event(self, teller: str, target: Target, event: Event) -> None:
+        for name, service in self._services.items():
+            if name != teller:
+                service.told(target, event)
         if isinstance(event, StoreFailed):
             self._log(f"{target.name} LUN {to_text(event.unit.lun)}: {event.message}")
         elif isinstance(event, InternalFailure):
@@ -172,7 +196,8 @@ class Serving:
 
 def shown_listener(listener: Listener) -> Listener:
     """A listener as somebody on this machine can reach it: a wildcard address becomes the loopback one."""
-    return Listener({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host), listener.port)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)
+    return Listener(host, listener.port, listener.path)
 
 
 def _raise_descriptor_limit() -> None:
@@ -183,9 +208,11 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _why(error: OSError | ValueError, configuration: ServeConfiguration) -> str:
+def _why(error: OSError | ValueError, service: ServiceConfiguration) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    where = ", ".join(str(listener) for listener in configuration.listeners)
-    if isinstance(error, OSError):
-        return f"cannot listen on {where}: {text}; choose another --listen, port 0 is always free"
-    return text
+    where = ", ".join(str(listener) for listener in service.listeners)
+    if not isinstance(error, OSError):
+        return text
+    if service.name != FIRST_SERVICE:
+        return f"cannot listen on {where}: {text}; choose another --{service.name}"
+    return f"cannot listen on {where}: {text}; choose another --listen, port 0 is always free"

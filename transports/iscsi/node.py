@@ -387,17 +387,20 @@ class TargetNode:
             if isinstance(response.origin, FunctionOrigin):
                 response.origin.answered(response)
         while (event := target.next_event()) is not None:
-            self._take_event(target, event)
+            entry = self._entry_of(target)
+            if entry is not None:
+                self._events.append((entry, event))
+            self.take_event(target, event)
         self.settle(target)
 
-    def _take_event(self, target: Target, event: Event) -> None:
-        entry = next((entry for entry in self.targets.values() if entry.target is target), None)
-        if entry is None:
-            return
-        self._events.append((entry, event))
+    def _entry_of(self, target: Target) -> IscsiTarget | None:
+        return next((entry for entry in self.targets.values() if entry.target is target), None)
+
+    def take_event(self, target: Target, event: Event) -> None:
+        """Something happened in a target: tell those sessions that want to know."""
         if isinstance(event, InventoryChanged):
             for session in list(self.sessions.values()):
-                if session.entry is entry:
+                if session.target is target:
                     session.connection.tell_inventory_changed()
 
     def next_event(self) -> tuple[IscsiTarget, Event] | None:

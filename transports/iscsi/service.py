@@ -18,6 +18,7 @@ from scsiemu.services import (
     ServiceDeclaration,
     ServiceRequest,
 )
+from scsiemu.target import Target
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
 from transports.iscsi.names import normalise_name
 from transports.iscsi.node import InitiatorAccess, IscsiTarget, NodeLimits, TargetNode
@@ -54,6 +55,15 @@ class IscsiService:
     def __init__(self, transport: IscsiTransport, listeners: tuple[Listener, ...]) -> None:
         self.transport = transport
         self.listeners = listeners
+
+    def told(self, target: Target, event: Event) -> None:
+        """Another transport of the target fetched this event."""
+        self.transport.node.take_event(target, event)
+        self.transport.flush()
+
+    def go_on(self) -> None:
+        """Another transport has handed something to our sessions: send it."""
+        self.transport.flush()
 
     async def close(self) -> None:
         """Ask everybody to log out, wait for that within bounds, close."""
@@ -128,6 +138,17 @@ def _url(listener: Listener, name: str, lun: int) -> str:
     return f"iscsi://{listener}/{name}/{lun}"
 
 
+def _to_paste(listener: Listener, name: str, lun: int) -> tuple[str, ...]:
+    url = _url(listener, name, lun)
+    return (
+        f"iscsi-ls iscsi://{listener}/",
+        f"iscsi-inq {url}",
+        f"qemu-img info {url}",
+        f"iscsiadm -m discovery -t sendtargets -p {listener}",
+        f"iscsiadm -m node -T {name} -p {listener} --login",
+    )
+
+
 def _check_name(name: str) -> str:
     normal = normalise_name(name)
     if normal is None:
@@ -157,4 +178,5 @@ ISCSI: Final = ServiceDeclaration(
     open=open_service,
     check_name=_check_name,
     connect=_connect,
+    to_paste=_to_paste,
 )

@@ -69,6 +69,9 @@ class VscsiPort:
         limits: see `VscsiLimits`.
         luns: LUN masking of all its nexuses, the LUN that they see to the LUN of the unit; None: all as they are.
         read_only: they may not change media.
+
+    Attributes:
+        handed_over: something was given to the origin of another transport.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class VscsiPort:
         read_only: bool = False,
     ) -> None:
         self.target = target
+        self.handed_over = False
         self.limits = limits if limits is not None else VscsiLimits()
         self.adapters: dict[TargetAdapter, None] = {}
         self.target_port = _port_of(target)
@@ -158,11 +162,11 @@ class VscsiPort:
                 if origin.__class__ is Task:
                     origin.complete(completion)
                 else:
-                    _tell(origin, "complete", completion)
+                    self._tell(origin, "complete", completion)
             if target.data_out_requests:
                 self._fetch()
             elif (response := target.next_management_response()) is not None:
-                _tell(response.origin, "answered", response)
+                self._tell(response.origin, "answered", response)
             else:
                 break
 
@@ -170,13 +174,20 @@ class VscsiPort:
         while (request := self.target.next_data_out_request()) is not None:
             origin = request.command.origin
             if not isinstance(origin, Task):
-                _tell(origin, "data_out_request", request)
+                self._tell(origin, "data_out_request", request)
             elif not origin.alive:
                 continue
             elif self._waiting or not self._room(request):
                 self._waiting.append(request)
             else:
                 self._hold(origin, request)
+
+    def _tell(self, origin: object, method: str, what: Any) -> None:
+        """Another transport's command or function; of nobody, where its origin cannot be told."""
+        tell = getattr(origin, method, None)
+        if tell is not None:
+            self.handed_over = True
+            tell(what)
 
     def _room(self, request: DataOutRequest) -> bool:
         used = self._data_out_used
@@ -233,10 +244,3 @@ def _port_of(target: Target) -> TargetPort:
     port = TargetPort(f"srp,{number},{target.name}", number, protocol=Protocol.SRP, device_name=target.name)
     target.add_port(port)
     return port
-
-
-def _tell(origin: object, method: str, what: Any) -> None:
-    """Another transport's command or function; of nobody, where its origin cannot be told."""
-    tell = getattr(origin, method, None)
-    if tell is not None:
-        tell(what)

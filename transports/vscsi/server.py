@@ -69,6 +69,7 @@ class VscsiTransport:
         stores: io handlers of its units: those with a `fileno()` answer late.
         report: takes lines for the operator.
         on_event: told what happened in the target.
+        handed_over: called when stores have answered, or something was handed to the origins of other transports.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class VscsiTransport:
         stores: Iterable[Store] = (),
         report: Callable[[str], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        handed_over: Callable[[], None] | None = None,
     ) -> None:
         self.port = target if isinstance(target, VscsiPort) else VscsiPort(target)
         self.hypervisor = Hypervisor()
         self._stores = tuple(stores)
         self._report = report
         self._on_event = on_event
+        self._handed_over = handed_over
         self._clients: dict[_Client, None] = {}
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,11 +165,16 @@ class VscsiTransport:
     def _reap(self, store: Store) -> None:
         for ticket, answer in store.reap():
             ticket.unit.target.complete(ticket, answer)
+        self.port.handed_over = True            # the unit may be another target's
         self.go_on()
 
     def go_on(self) -> None:
         """Something was done to the target: bring to the clients what came of it."""
         self.port.settle()
+        if self.port.handed_over:
+            self.port.handed_over = False
+            if self._handed_over is not None:
+                self._handed_over()
         for client in list(self._clients):
             client.interrupt()
         self._arm()
@@ -179,12 +187,16 @@ class VscsiTransport:
         self._timer = None
         self.port.advance(loop.time())
         while (event := self.port.target.next_event()) is not None:
-            if isinstance(event, InventoryChanged):
-                for client in list(self._clients):
-                    client.tell_inventory_changed()
+            self.told(event)
             if self._on_event is not None:
                 self._on_event(event)
         self.go_on()
+
+    def told(self, event: Event) -> None:
+        """Something happened in the target: tell clients that want to know."""
+        if isinstance(event, InventoryChanged):
+            for client in list(self._clients):
+                client.tell_inventory_changed()
 
     def _arm(self) -> None:
         loop = self._loop
@@ -330,12 +342,14 @@ class _Client:
         return Return.FUNCTION
 
     def _mark(self) -> None:
-        """Something has come into the client's queue."""
-        self._pending = True
+        """Something has come into the client's queue, perhaps by another transport of the target."""
+        if not self._pending:
+            self._pending = True
+            self._loop.call_soon(self.interrupt)
 
     def interrupt(self) -> None:  # hot
         """Tell the client if something has."""
-        if self._pending:
+        if self._pending and self._sock.fileno() >= 0:
             self._pending = False
             try:
                 self._sock.send(INTERRUPT)
