@@ -50,6 +50,8 @@ SOCKET_HALF = frozenset({
     "transports.iscsi.client",
     "transports.iscsi.server",
     "transports.iscsi.service",
+    "transports.vhost.front_end",
+    "transports.vhost.server",
     "transports.vscsi.client",
     "transports.vscsi.server",
     "transports.vscsi.stores",

@@ -1,0 +1,83 @@
+"""What the event queue tells a guest of (Virtual I/O Device 1.2, 5.6.6.3): units come and go, parameters change.
+
+    unit added, removed         transport reset event, reason RESCAN, REMOVED
+    attention 2Ah, 3Fh          parameter change event with its ASC and ASCQ, beside the unit attention; but not
+                                REPORTED LUNS DATA HAS CHANGED, for which there are the events above
+    no buffer of the driver     the next event says that some were missed
+
+It does NOT: reset anything, or tell of what has asynchronous notification for it (media events): guests poll those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from scsiemu import asc
+from scsiemu.lun import is_well_known
+from scsiemu.nexus import Nexus
+from scsiemu.sense import SenseCode
+from transports.vhost.codes import EventReason, EventType
+from transports.vhost.layouts import Event, lun_field
+
+__all__ = ["EventTeller"]
+
+_CHANGES: Final = (0x2A, 0x3F)          # ASCs: parameters changed, target operating conditions have changed
+
+
+class EventTeller:
+    """What a connection was told of.
+
+    Args:
+        put: takes an event's bytes; False: the driver has no buffer for them.
+        nexuses: of the connection, by the number of their targets.
+    """
+
+    def __init__(self, put: Callable[[bytes], bool], nexuses: tuple[Nexus, ...]) -> None:
+        self._put = put
+        self._nexuses = nexuses
+        self._known = [set(nexus.units) for nexus in nexuses]
+        self._told: dict[tuple[int, int], tuple[SenseCode, ...]] = {}
+        self._missed = False
+
+    def buffers_posted(self) -> None:
+        """The driver has given buffers: tell it of what it missed."""
+        if self._missed:
+            self._tell(Event(EventType.NO_EVENT))
+
+    def _tell(self, event: Event) -> None:
+        if self._missed:
+            event = event._replace(type=event.type | EventType.EVENTS_MISSED)
+        self._missed = not self._put(event.encode())
+
+    def inventory_changed(self, target: int, *, tell: bool) -> None:
+        """Units were added or removed."""
+        now, known = set(self._nexuses[target].units), self._known[target]
+        self._known[target] = now
+        for lun in sorted(now ^ known):
+            if tell and not is_well_known(lun):
+                reason = EventReason.RESCAN if lun in now else EventReason.REMOVED
+                self._tell(Event(EventType.TRANSPORT_RESET, _field(target, lun), reason))
+
+    def look_for_changes(self) -> None:
+        """Tell of unit attentions that are new since the last call."""
+        for target, nexus in enumerate(self._nexuses):
+            for lun, state in nexus.units.items():
+                pending = tuple(
+                    code for code in state.attentions
+                    if code.asc in _CHANGES and code != asc.REPORTED_LUNS_DATA_HAS_CHANGED
+                )
+                told = self._told.pop((target, lun), ())
+                for code in pending:
+                    if code not in told:
+                        self._tell(Event(EventType.PARAM_CHANGE, _field(target, lun), code.asc | code.ascq << 8))
+                if pending:
+                    self._told[target, lun] = pending
+
+
+def _field(target: int, lun: int) -> bytes:
+    """The LUN field of an event; a LUN that has no such form is told as the target's."""
+    try:
+        return lun_field(target, lun)
+    except ValueError:
+        return bytes((1, target)) + bytes(6)
