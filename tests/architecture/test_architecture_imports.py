@@ -41,6 +41,7 @@ SOCKET_HALF = frozenset({
     "transports.devnode.blocking_host",
     "transports.devnode.descriptors",
     "transports.devnode.device_nodes",
+    "transports.devnode.driver_calls",
     "transports.devnode.file_calls",
     "transports.devnode.launch",
     "transports.devnode.path_calls",

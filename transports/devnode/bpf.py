@@ -38,7 +38,7 @@ _ON_LOW_TOO: Final = (
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fstat",
     "lseek",
 )
-_IN_RANGE: Final = ("fcntl", "dup", "fchdir")
+_IN_RANGE: Final = ("close", "fcntl", "dup", "fchdir")
 _ALWAYS: Final = ("getdents", "getdents64", "getcwd")
 _WITH_EMPTY_PATH: Final = (("newfstatat", 3), ("statx", 2))
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transports.devnode.nodes import Node
 from transports.devnode.seccomp import Listener, Notification, descriptor_of
 from transports.devnode.sg import SgFile
 from transports.devnode.tree import Entry, Special
+
+if TYPE_CHECKING:
+    from transports.devnode.driver_calls import Line
 
 __all__ = ["Descriptors", "OpenFile"]
 
@@ -30,9 +33,11 @@ class OpenFile:
         ours: our end of the socket pair.
         exclusive: opened with O_EXCL.
         position: of a directory: entries that were read.
+        line: the drive, where the node has a driver (driver_calls.py).
+        handle: what its driver keeps with the file; None where there is none, or it is closed.
     """
 
-    __slots__ = ("entry", "exclusive", "name", "ours", "path", "position", "sg")
+    __slots__ = ("entry", "exclusive", "handle", "line", "name", "ours", "path", "position", "sg")
 
     def __init__(self, path: str, entry: Entry, ours: socket.socket, name: str) -> None:
         self.path = path
@@ -42,6 +47,8 @@ class OpenFile:
         self.exclusive = False
         self.position = 0
         self.sg: SgFile | None = None
+        self.line: Line | None = None
+        self.handle: object = None
 
     @property
     def node(self) -> Node | None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
+from struct import iter_unpack
 from typing import Final
 
 from transports.devnode.descriptors import Descriptors, OpenFile
+from transports.devnode.driver_calls import DriverCalls, Vector
 from transports.devnode.path_calls import GO_ON, LATER, PathCalls
 from transports.devnode.request import Refused
 from transports.devnode.seccomp import Listener, Notification, ProcessMemory, descriptor_of, read_directory
@@ -25,6 +28,12 @@ _F_DUPFD: Final = 0
 _F_DUPFD_CLOEXEC: Final = 1030
 _MOST_LISTING: Final = 1 << 20
 _VECTOR_SIZE: Final = 16
+_MOST_PIECES: Final = 1024          # UIO_MAXIOV
+# Name, whether it has a vector, whether it writes.
+_AT_POSITION: Final = (
+    ("pread64", False, False), ("pwrite64", False, True), ("preadv", True, False), ("pwritev", True, True),
+    ("preadv2", True, False), ("pwritev2", True, True),
+)
 
 
 class NodeCalls:
@@ -55,6 +64,7 @@ class FileCalls:
         directories: WorkingDirectories,
         paths: PathCalls,
         nodes: NodeCalls,
+        drivers: DriverCalls,
     ) -> None:
         self._tree = tree
         self._architecture = architecture
@@ -63,17 +73,18 @@ class FileCalls:
         self._directories = directories
         self._paths = paths
         self._nodes = nodes
+        self._drivers = drivers
         self._extras = {
             path: children for path in tree.paths()
             if isinstance(entry := tree.find(path), Directory) and entry.merged and (children := tree.children(path))
         }
         self.handlers: dict[str, Callable[[Notification], int]] = {
             "ioctl": self._ioctl, "read": self._read, "write": self._write, "readv": self._read_vector,
-            "writev": self._write_vector, "pread64": self._no_position, "pwrite64": self._no_position,
-            "preadv": self._no_position, "pwritev": self._no_position, "preadv2": self._no_position,
-            "pwritev2": self._no_position, "fstat": self._fstat, "lseek": self._seek, "fcntl": self._fcntl,
+            "writev": self._write_vector, "fstat": self._fstat, "close": self._close, "lseek": self._seek,
+            "fcntl": self._fcntl,
             "dup": self._dup, "fchdir": self._fchdir, "getdents": self._list_old, "getdents64": self._list,
             "getcwd": self._getcwd,
+            **{name: partial(self._at_position, vectors, writes) for name, vectors, writes in _AT_POSITION},
         }
 
     def _file(self, note: Notification) -> OpenFile | None:                                      # hot
@@ -88,15 +99,23 @@ class FileCalls:
         return self._nodes.ioctl(note, file)
 
     def _read(self, note: Notification) -> int:
+        if (file := self._file(note)) is not None and file.line is not None:
+            return self._drivers.read(note, file, ((note.arguments[1], note.arguments[2]),), None)
         return self._move(note, self._nodes.read, note.arguments[1], note.arguments[2])
 
     def _write(self, note: Notification) -> int:
+        if (file := self._file(note)) is not None and file.line is not None:
+            return self._drivers.write(note, file, ((note.arguments[1], note.arguments[2]),), None)
         return self._move(note, self._nodes.write, note.arguments[1], note.arguments[2])
 
     def _read_vector(self, note: Notification) -> int:
+        if (file := self._file(note)) is not None and file.line is not None:
+            return self._drivers.read(note, file, self._pieces(note), None)
         return self._move_vector(note, self._nodes.read)
 
     def _write_vector(self, note: Notification) -> int:
+        if (file := self._file(note)) is not None and file.line is not None:
+            return self._drivers.write(note, file, self._pieces(note), None)
         return self._move_vector(note, self._nodes.write)
 
     def _move(
@@ -118,10 +137,39 @@ class FileCalls:
         piece = ProcessMemory(self._listener, note).read(note.arguments[1], _VECTOR_SIZE)
         return self._move(note, mover, int.from_bytes(piece[:8], "little"), int.from_bytes(piece[8:], "little"))
 
-    def _no_position(self, note: Notification) -> int:
-        if self._file(note) is None:
+    def _at_position(self, vectors: bool, writes: bool, note: Notification) -> int:
+        """pread(2) and its like: only drivers have positions."""
+        file = self._file(note)
+        if file is None:
             return GO_ON
-        raise Refused(errno.ESPIPE)
+        if file.line is None:
+            raise Refused(errno.ESPIPE)
+        arguments = note.arguments
+        position = arguments[3]
+        if position >> 63:
+            if not vectors or position != (1 << 64) - 1:
+                raise Refused(errno.EINVAL)
+            position = -1               # preadv2: where the file stands
+        vector = self._pieces(note) if vectors else ((arguments[1], arguments[2]),)
+        move = self._drivers.write if writes else self._drivers.read
+        return move(note, file, vector, None if position < 0 else position)
+
+    def _pieces(self, note: Notification) -> Vector:
+        """The vector of readv(2). Raises Refused."""
+        count = note.arguments[2]
+        if count > _MOST_PIECES:
+            raise Refused(errno.EINVAL)
+        raw = ProcessMemory(self._listener, note).read(note.arguments[1], _VECTOR_SIZE * count) if count else b""
+        pieces = list(iter_unpack("=QQ", raw))
+        if any(size >> 63 for _, size in pieces):
+            raise Refused(errno.EINVAL)
+        return pieces
+
+    def _close(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is None or file.line is None:
+            return GO_ON
+        return self._drivers.close_file(note, file) if self._drivers.is_last(note, file) else GO_ON
 
     def _fstat(self, note: Notification) -> int:
         file = self._file(note)
@@ -136,6 +184,10 @@ class FileCalls:
         file = self._file(note)
         if file is None:
             return GO_ON
+        if file.line is not None:
+            offset = note.arguments[1]
+            offset -= (offset >> 63) << 64
+            return self._drivers.seek(note, file, offset, note.arguments[2] & 0xFFFFFFFF)
         if file.sg is not None:
             raise Refused(errno.ESPIPE)
         if note.arguments[2] == os.SEEK_SET:

@@ -1,7 +1,8 @@
 """What a machine with our units looks like: the entries of /dev, /sys and /proc that programs look for.
 
 Paths and contents are those of Linux 6: /sys/class/scsi_generic, /sys/class/scsi_device, /sys/class/scsi_host,
-/sys/class/bsg, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. There are no block devices.
+/sys/class/bsg, /sys/class/scsi_tape, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. There are
+no block devices.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from scsiemu._value import value
-from transports.devnode.nodes import KINDS, UnitAddress, bsg_node, sg_node
+from transports.devnode.nodes import KINDS, Node, UnitAddress, bsg_node, sg_node, st_nodes
 from transports.devnode.sg import SG_VERSION
 from transports.devnode.tree import Directory, Entry, Link, Special, Text, Tree
 
@@ -18,6 +19,7 @@ __all__ = ["AttachedUnit", "build_tree", "character_devices"]
 
 _ROOT: Final = "/sys/devices/scsiemu"
 _MERGED: Final = ("/", "/dev", "/proc", "/proc/scsi", "/sys", "/sys/bus", "/sys/class", "/sys/devices")
+_TAPE, _CHANGER = 0x01, 0x08
 _DEVICE_TYPES: Final = (
     "Direct-Access    ", "Sequential-Access", "Printer          ", "Processor        ", "WORM             ",
     "CD-ROM           ", "Scanner          ", "Optical Device   ", "Medium Changer   ", "Communications   ",
@@ -64,9 +66,15 @@ def build_tree(units: Sequence[AttachedUnit], *, exists: Callable[[str], bool], 
     ):
         entries[path] = Directory()
     hosts: dict[int, AttachedUnit] = {}
+    tapes = 0
     for index, unit in enumerate(units):
         hosts.setdefault(unit.address.host, unit)
-        _add_unit(entries, index, unit)
+        place = _add_unit(entries, index, unit)
+        if unit.device_type == _TAPE:
+            _add_tape(entries, place, st_nodes(index, tapes, unit.address, unit.device_type))
+            tapes += 1
+        elif unit.device_type == _CHANGER:
+            entries.setdefault("/dev/changer", Link(f"sg{index}"))
     for number, unit in hosts.items():
         _add_host(entries, number, unit)
     entries["/proc/devices"] = Text(character_devices(devices).encode())
@@ -86,7 +94,23 @@ def character_devices(devices: str) -> str:
     return "\n".join((*kept[:at], *ours, *kept[at:])) + "\n"
 
 
-def _add_unit(entries: dict[str, Entry], index: int, unit: AttachedUnit) -> None:
+def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> None:
+    """The nodes of a tape drive, and /sys/class/scsi_tape."""
+    entries.setdefault("/sys/class/scsi_tape", Directory())
+    for node in nodes:
+        entries[node.path] = Special(node)
+        name = node.path.rpartition("/")[2]
+        _add_class(entries, place, "scsi_tape", name, f"{node.kind.major}:{node.minor}\n")
+        for attribute in ("default_blksize", "default_compression", "default_density", "defined"):
+            text = "1\n" if attribute == "defined" else "-1\n"
+            entries[f"{place}/scsi_tape/{name}/{attribute}"] = Text(text.encode())
+    entries[f"{place}/tape"] = Link(f"scsi_tape/{nodes[0].path.rpartition('/')[2]}")
+    entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/st")
+    entries["/sys/bus/scsi/drivers/st"] = Directory()
+
+
+def _add_unit(entries: dict[str, Entry], index: int, unit: AttachedUnit) -> str:
+    """A unit of any type; its directory in /sys."""
     address = unit.address
     target = f"target{address.host}:{address.channel}:{address.target}"
     host_place = f"{_ROOT}/host{address.host}"
@@ -120,6 +144,7 @@ def _add_unit(entries: dict[str, Entry], index: int, unit: AttachedUnit) -> None
     entries[f"/sys/bus/scsi/devices/{address}"] = Link(f"../../../..{place}")
     entries[f"/sys/bus/scsi/devices/{target}"] = Link(f"../../../..{host_place}/{target}")
     entries[f"/sys/bus/scsi/devices/host{address.host}"] = Link(f"../../../..{host_place}")
+    return place
 
 
 def _add_class(entries: dict[str, Entry], place: str, kind: str, name: str, numbers: str | None) -> None:

@@ -1,7 +1,7 @@
 """Device nodes: which kinds there are, which paths belong to each, what stat(2) says of one.
 
-The table `KINDS` is the seam for tapes and optical drives: a kind names the family of paths that are its own, its
-major number, and whether it is a block device. What a file of it does is chosen by the kind's name (`files.py`).
+The table `KINDS` says of each kind the family of paths that are its own, its major number, and whether it is a block
+device. What a file of it does is in the driver of that name (`DRIVERS` of supervisor.py), or in sg.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Final
 
 from scsiemu._value import value
 
-__all__ = ["KINDS", "Node", "NodeKind", "UnitAddress", "bsg_node", "is_node_family", "sg_node"]
+__all__ = [
+    "KINDS", "Node", "NodeKind", "UnitAddress", "bsg_node", "is_node_family", "is_node_name", "sg_node", "st_nodes",
+]
 
+_ST_MAJOR: Final = 9
 _SG_MAJOR: Final = 21
 _BSG_MAJOR: Final = 248             # of the range for dynamic numbers; /proc/devices says it
 
@@ -80,10 +83,15 @@ class Node:
 
 
 KINDS: Final[dict[str, NodeKind]] = {
+    "st": NodeKind("st", _ST_MAJOR, False, re.compile(r"/dev/n?st[0-9]+[lma]?"), "/dev"),
     "sg": NodeKind("sg", _SG_MAJOR, False, re.compile(r"/dev/sg[0-9]+"), "/dev"),
     "bsg": NodeKind("bsg", _BSG_MAJOR, False, re.compile(r"/dev/bsg/[0-9]+:[0-9]+:[0-9]+:[0-9]+"), "/dev/bsg"),
 }
 
+# Last components of node paths of the directory /dev.
+_NAME: Final = re.compile(
+    "|".join(kind.family.pattern.rpartition("/")[2] for kind in KINDS.values() if kind.directory == "/dev")
+)
 _FAMILY: Final = re.compile("|".join(kind.family.pattern for kind in KINDS.values()))
 _in_family: Final[Callable[[str], object]] = _FAMILY.fullmatch
 
@@ -91,6 +99,25 @@ _in_family: Final[Callable[[str], object]] = _FAMILY.fullmatch
 def is_node_family(path: str) -> bool:
     """Whether a path could be that of a node of ours, were there more of them."""
     return _in_family(path) is not None
+
+
+def is_node_name(name: str) -> bool:                                                              # hot
+    """Whether a node of /dev could be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
+def st_nodes(index: int, number: int, address: UnitAddress, device_type: int) -> tuple[Node, ...]:
+    """/dev/stN, /dev/nstN, and those of modes 1 to 3 (l, m, a), which are the same here.
+
+    Args:
+        number: of the tape among tapes; `index` is that of its unit.
+    """
+    high, low = number & ~0x1F, number & 0x1F
+    return tuple(
+        Node(KINDS["st"], f"/dev/{prefix}st{number}{suffix}", high << 3 | low | mode << 5 | stays, address,
+             device_type, index)
+        for stays, prefix in ((0, ""), (0x80, "n")) for mode, suffix in enumerate(("", "l", "m", "a"))
+    )
 
 
 def sg_node(index: int, address: UnitAddress, device_type: int) -> Node:

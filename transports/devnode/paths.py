@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from transports.devnode.nodes import is_node_name
 from transports.devnode.request import Refused
 from transports.devnode.tree import Link, Tree
 
@@ -29,7 +30,7 @@ def may_be_ours(path: str, tree: Tree) -> bool:                                 
     But for names that neither we nor any node have, in a directory of ours that a link within the path leads to.
     """
     name = path.rstrip("/").rpartition("/")[2]
-    if name in tree.names or name in _DOTS or (name[:2] == "sg" and name[2:].isdigit()):
+    if name in tree.names or name in _DOTS or is_node_name(name):
         return True
     # In directories that are wholly ours nothing is the machine's.
     return "scsi" in path or "bsg" in path or name.count(":") == 3

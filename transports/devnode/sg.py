@@ -46,6 +46,7 @@ class SgFile:
     def __init__(self, node: Node, *, readable: bool = True, writable: bool = True) -> None:
         self.node = node
         self.is_sg = node.kind.name == "sg"
+        self._only_v4 = node.kind.name == "bsg"
         self.readable = readable
         self.writable = writable
         self.pending: list[Request] = []
@@ -66,7 +67,7 @@ class SgFile:
         raw = memory.read(address, V3_SIZE)
         if raw[0] == 0x51 and raw[:4] == b"Q\0\0\0":
             return begin_v4(memory, raw + memory.read(address + V3_SIZE, V4_SIZE - V3_SIZE), unit)
-        if not self.is_sg:
+        if self._only_v4:
             raise Refused(errno.EINVAL)
         self._command_queue = 1             # who uses version 3 gets it
         return begin_v3(memory, raw, unit)

@@ -19,20 +19,28 @@ from typing import Final
 from scsiemu._value import value
 from transports.devnode.abi import Ioctl
 from transports.devnode.descriptors import Descriptors, OpenFile
+from transports.devnode.driver import Driver
+from transports.devnode.driver_calls import DriverCalls
 from transports.devnode.file_calls import FileCalls, NodeCalls
 from transports.devnode.path_calls import GO_ON, LATER, PathCalls
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ResetScope, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification, ProcessMemory, descriptor_of
 from transports.devnode.sg import SgFile
+from transports.devnode.st import TapeDrive
 from transports.devnode.syscalls import PATH_CALLS, Architecture
 from transports.devnode.transfer import Request
 from transports.devnode.tree import Special, Tree
 from transports.devnode.working_directories import WorkingDirectories
 
-__all__ = ["Supervisor"]
+__all__ = ["DRIVERS", "Supervisor"]
 
 _LOOK_SECONDS: Final = 0.05         # between looks whether those who wait are still there
 _O_NONBLOCK: Final = os.O_NONBLOCK
+_SG_NUMBERS: Final = 0x22           # second byte of the ioctls of sg
+_SCSI_NUMBERS: Final = frozenset({Ioctl.SCSI_GET_IDLUN, Ioctl.SCSI_GET_BUS_NUMBER})
+
+# Kinds of nodes that have a driver of their own, made for a unit.
+DRIVERS: Final[Mapping[str, Callable[[int], Driver]]] = {"st": TapeDrive}
 
 
 @value
@@ -82,11 +90,14 @@ class Supervisor(NodeCalls):
         self._hosts = hosts
         self._listener = listener
         self._descriptors = Descriptors(listener, first, end)
+        self._drivers = DriverCalls(listener, hosts, self._descriptors)
         directories = WorkingDirectories()
         self._paths = PathCalls(
             tree, architecture, listener, self._descriptors, directories, self._open_node, now=int(time())
         )
-        files = FileCalls(tree, architecture, listener, self._descriptors, directories, self._paths, self)
+        files = FileCalls(
+            tree, architecture, listener, self._descriptors, directories, self._paths, self, self._drivers
+        )
         numbers = architecture.numbers
         self._handlers: dict[int, Callable[[Notification], int]] = {
             numbers[name]: handler for name, handler in files.handlers.items() if name in numbers
@@ -127,7 +138,7 @@ class Supervisor(NodeCalls):
                     action()
                 else:
                     self._socket(fileno)
-            if self._waiting or self._readers or self._openers:
+            if self._waiting or self._readers or self._openers or self._drivers.busy:
                 self._see_to_tasks()
             else:
                 self._advance()
@@ -136,6 +147,7 @@ class Supervisor(NodeCalls):
         """End all tasks; the listener is closed by its owner."""
         for waiting in list(self._waiting.values()):
             self._abort(waiting)
+        self._drivers.close()
         self._descriptors.close()
         self._paths.close()
         self._epoll.close()
@@ -156,7 +168,8 @@ class Supervisor(NodeCalls):
 
     def _patience(self) -> float:
         """Seconds until something is to be looked at; -1 for whenever."""
-        wait = _LOOK_SECONDS if self._waiting or self._readers or self._openers else -1.0
+        pending = self._waiting or self._readers or self._openers or self._drivers.busy
+        wait = _LOOK_SECONDS if pending else -1.0
         for host in self._hosts.values():
             deadline = host.deadline()
             if deadline is not None:
@@ -195,7 +208,20 @@ class Supervisor(NodeCalls):
 
     # --- nodes -------------------------------------------------------------------------------------------------
 
+    def _open_driver(self, make: Callable[[int], Driver], note: Notification, entry: Special, flags: int) -> int:
+        for file in self._drivers.left():
+            self._socket(file.ours.fileno())
+        address = entry.node.address
+        line = self._drivers.line(address.host, address.unit, make)
+        return self._drivers.open(line, note, entry.node.path, entry, flags, self._opened)
+
+    def _opened(self, file: OpenFile) -> None:
+        self._epoll.register(file.ours.fileno(), select.EPOLLRDHUP)
+
     def _open_node(self, note: Notification, path: str, entry: Special, flags: int) -> int:
+        make = DRIVERS.get(entry.node.kind.name)
+        if make is not None:
+            return self._open_driver(make, note, entry, flags)
         access = flags & os.O_ACCMODE
         exclusive = bool(flags & os.O_EXCL)
         if exclusive and access == os.O_RDONLY:
@@ -211,7 +237,7 @@ class Supervisor(NodeCalls):
             note, path, entry, sg=sg, nonblock=bool(flags & _O_NONBLOCK), close_on_exec=bool(flags & os.O_CLOEXEC)
         )
         file.exclusive = exclusive
-        self._epoll.register(file.ours.fileno(), select.EPOLLRDHUP)
+        self._opened(file)
         return LATER
 
     def _socket(self, fileno: int) -> None:
@@ -224,6 +250,7 @@ class Supervisor(NodeCalls):
             if waiting.file is file:
                 self._abort(waiting)
         self._readers = [reader for reader in self._readers if reader.file is not file]
+        self._drivers.close_file(None, file)
         self._descriptors.forget(file)
         openers, self._openers = self._openers, []
         for note, path, entry, flags in openers:
@@ -235,6 +262,8 @@ class Supervisor(NodeCalls):
         assert sg is not None
         arguments = note.arguments
         number = arguments[1] & 0xFFFFFFFF
+        if file.line is not None and number >> 8 & 0xFF != _SG_NUMBERS and number not in _SCSI_NUMBERS:
+            return self._drivers.ioctl(note, file, number, arguments[2])
         memory = ProcessMemory(self._listener, note)
         if number == Ioctl.SG_IO:
             request = sg.begin(memory, arguments[2])
@@ -323,6 +352,7 @@ class Supervisor(NodeCalls):
         if now < self._look:
             return
         self._look = now + _LOOK_SECONDS
+        self._drivers.look(now)
         for waiting in list(self._waiting.values()):
             if waiting.note is not None and not self._listener.is_valid(waiting.note):
                 self._abort(waiting)
@@ -336,6 +366,8 @@ class Supervisor(NodeCalls):
     def _collect(self) -> None:
         for host in self._hosts.values():
             for task in host.finished():
+                if self._drivers.finished(task):
+                    continue
                 waiting = self._waiting.pop(task, None)
                 if waiting is not None:
                     self._end(waiting)

@@ -120,8 +120,8 @@ UNWATCHED: Final[dict[str, str]] = {
 
 # Calls on descriptors, watched where the descriptor is one of ours.
 FILE_CALLS: Final = (
-    "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "ioctl",
-    "fstat", "lseek", "fcntl", "dup", "fchdir", "mmap", "getdents", "getdents64", "getcwd", "io_uring_setup",
+    "read", "write", "close", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2",
+    "ioctl", "fstat", "lseek", "fcntl", "dup", "fchdir", "mmap", "getdents", "getdents64", "getcwd", "io_uring_setup",
 )
 
 
@@ -153,7 +153,8 @@ _COMMON: Final = {
 
 ARCHITECTURES: Final = {
     "x86_64": Architecture("x86_64", 0xC000003E, _COMMON | {
-        "read": 0, "write": 1, "open": 2, "stat": 4, "fstat": 5, "lstat": 6, "lseek": 8, "mmap": 9, "ioctl": 16,
+        "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "lseek": 8, "mmap": 9,
+        "ioctl": 16,
         "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "dup": 32, "bind": 49, "fcntl": 72,
         "truncate": 76, "getdents": 78, "getcwd": 79, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83,
         "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "readlink": 89, "chmod": 90, "chown": 92,
@@ -169,6 +170,7 @@ ARCHITECTURES: Final = {
         "removexattr": 14, "lremovexattr": 15, "getcwd": 17, "dup": 23, "fcntl": 25, "inotify_add_watch": 27,
         "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38,
         "truncate": 45, "faccessat": 48, "chdir": 49, "fchdir": 50, "fchmodat": 53, "fchownat": 54, "openat": 56,
+        "close": 57,
         "getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67,
         "pwrite64": 68, "preadv": 69, "pwritev": 70, "readlinkat": 78, "newfstatat": 79, "fstat": 80,
         "utimensat": 88, "bind": 200, "mmap": 222, "renameat2": 276, "preadv2": 286, "pwritev2": 287, "statx": 291,

@@ -1,0 +1,188 @@
+"""MTIOCTOP: the operations of mt(1), each in commands to the drive (st_ioctl of drivers/scsi/st.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from transports.devnode.driver import Steps
+from transports.devnode.request import Refused
+from transports.devnode.st_codes import Boolean, Op, Options
+from transports.devnode.st_session import PARTITION_PAGE, TapeHandle, TapeSession, mode_page
+from transports.devnode.st_state import Eof, Rw
+
+__all__ = ["TapeOperations"]
+
+_LOADER_OFFSET: Final = 10000                   # MT_ST_HPLOADER_OFFSET
+_DEFAULT: Final = 0xFFFFF
+_FORMAT_MEDIUM: Final = 0x04
+_OPERATIONS: Final = frozenset(Op) - {Op.RESET, Op.TELL}
+
+# Operations of which the buffer of a read needs no spacing back: they go elsewhere anyway.
+_ELSEWHERE: Final = frozenset({
+    Op.REW, Op.OFFL, Op.RETEN, Op.EOM, Op.LOCK, Op.LOAD, Op.FSF, Op.FSFM, Op.BSF, Op.BSFM, Op.COMPRESSION,
+})
+_STAYS: Final = frozenset({Op.NOP, Op.SETBLK, Op.SETDENSITY, Op.WSM, Op.SETDRVBUFFER, Op.SETPART})
+_ENDS_FILE: Final = frozenset({Op.REW, Op.OFFL, Op.RETEN, Op.SEEK, Op.BSF, Op.BSFM, Op.UNLOAD})
+_FINDS_POSITION: Final = frozenset({Op.REW, Op.OFFL, Op.RETEN, Op.ERASE, Op.SEEK, Op.EOM})
+
+
+class TapeOperations(TapeSession):
+    """See the module."""
+
+    def operate(self, handle: TapeHandle, number: int, count: int) -> Steps[None]:
+        """MTIOCTOP. Raises Refused."""
+        if number == Op.SETDRVBUFFER and count & Options.MASK:
+            self._set_options(count & 0xFFFFFFFF)
+            return
+        if number not in _OPERATIONS:
+            raise Refused(errno.ENOSYS)
+        op = Op(number)
+        if self.position_unknown:
+            if op not in _FINDS_POSITION:
+                raise Refused(errno.EIO)
+            self.position_unknown = False
+            self.buffer = b""
+        else:
+            count = yield from self._before(op, count)
+        if op not in _STAYS:
+            self.part.rw = Rw.IDLE
+        yield from self._operate(handle, op, count)
+
+    def _before(self, op: Op, count: int) -> Steps[int]:
+        """What reading and writing left to be done first; the count, with filemarks read ahead."""
+        part = self.part
+        if part.eof == Eof.FM_HIT and op in (Op.FSF, Op.FSFM, Op.EOM, Op.BSF, Op.BSFM):
+            count += 1 if op in (Op.BSF, Op.BSFM) else -1
+            part.file += part.file >= 0
+            part.eof = Eof.FM
+        seek_away = op == Op.SEEK and self.new_partition == self.partition
+        yield from self.drop_buffer(elsewhere=op in _ELSEWHERE or seek_away)
+        if part.rw == Rw.WRITING and op in _ENDS_FILE:
+            yield from self.move(Op.WEOF, 1)
+            count += op in (Op.BSF, Op.BSFM)
+            part.rw = Rw.IDLE
+        return count
+
+    def _operate(self, handle: TapeHandle, op: Op, count: int) -> Steps[None]:
+        match op:
+            case Op.NOP:
+                return
+            case Op.SETPART:
+                yield from self._set_partition(count)
+            case Op.MKPART:
+                yield from self._make_partitions(count)
+            case Op.SEEK:
+                self.must_be_ready()
+                wanted = self.new_partition if self.has(Boolean.CAN_PARTITIONS) else self.partition
+                yield from self.locate(count, wanted, logical=False)
+            case Op.OFFL | Op.UNLOAD | Op.LOAD:
+                yield from self._load_unload(handle, op, count)
+            case Op.LOCK | Op.UNLOCK:
+                if not (yield from self.prevent(lock=op == Op.LOCK)):
+                    raise Refused(errno.EIO)
+            case Op.COMPRESSION:
+                self.must_be_ready()
+                yield from self.compress(on=bool(count & 1))
+            case Op.SETBLK | Op.SETDENSITY | Op.SETDRVBUFFER:
+                yield from self._set_mode_field(op, count)
+            case _:
+                yield from self.switch_partition()
+                yield from self.move(op, count)
+
+    def _set_mode_field(self, op: Op, count: int) -> Steps[None]:
+        self.must_be_ready()
+        if self.buffer:
+            raise Refused(errno.EIO)
+        size, density, buffered = self.block_size, self.density, self.drive_buffer
+        if op == Op.SETBLK:
+            size = count & 0xFFFFFF
+            if size and self.most_block and not self.least_block <= size <= self.most_block:
+                raise Refused(errno.EINVAL)
+        elif op == Op.SETDENSITY:
+            density = count & 0xFF
+        else:
+            buffered = count & 7
+        if not (yield from self.set_mode(block_size=size, density=density, drive_buffer=buffered)):
+            raise Refused(errno.EIO)
+
+    def _load_unload(self, handle: TapeHandle, op: Op, count: int) -> Steps[None]:
+        load = op == Op.LOAD
+        if not load:
+            self.must_be_ready()
+            if self.door_locked:
+                yield from self.prevent(lock=False)
+        page = count - _LOADER_OFFSET if load and count >= _LOADER_OFFSET else 0
+        done = yield from self.load(int(load), page=page & 0xFF)
+        if not done:
+            self.part.file = self.part.block = -1
+            raise Refused(errno.EIO)
+        self.buffer = b""
+        handle.rewinds = handle.auto_rewind and load
+        if load:
+            self.new_session()
+        yield from self.check(handle)
+
+    def _set_partition(self, count: int) -> Steps[None]:
+        if not self.has(Boolean.CAN_PARTITIONS) or not 0 <= count < len(self.partitions):
+            raise Refused(errno.EINVAL)
+        if count >= self.partition_count:
+            self.partition_count = yield from self.count_partitions()
+        if count >= self.partition_count:
+            raise Refused(errno.EINVAL)
+        self.new_partition = count
+
+    def _make_partitions(self, size: int) -> Steps[None]:
+        """MKPART: two partitions, of which number 1 has `size` MB (0 for one). Negative: number 0 has."""
+        if not self.has(Boolean.CAN_PARTITIONS):
+            raise Refused(errno.EINVAL)
+        yield from self.move(Op.REW, 0)
+        page = bytearray(mode_page((yield from self.mode_sense(PARTITION_PAGE)), PARTITION_PAGE))
+        page[0] &= 0x3F
+        page[3] = int(size != 0)
+        page[4] = (page[4] & 0x1F & ~0x18) | (0x30 if size else 0x20)      # IDP, PSUM of megabytes
+        if size:
+            sizes = (0xFFFF, min(size, 0xFFFE)) if size > 0 else (min(-size, 0xFFFE), 0xFFFF)
+            page[8:] = b"".join(number.to_bytes(2, "big") for number in sizes)
+            page[1] = len(page) - 2
+        answer = yield from self.mode_select(bytes(4) + bytes(page))
+        if answer.good and page[4] & 0x04:
+            answer = yield from self.execute((_FORMAT_MEDIUM, 0, 1), long=True)
+        if not answer.good:
+            raise Refused(errno.EIO)
+        self.new_session()
+        self.partition_count = 1 + (size != 0)
+
+    def _set_options(self, count: int) -> None:
+        """MT_ST_OPTIONS. Raises Refused."""
+        what, value = count & Options.MASK, count & 0xFFFFF
+        match what:
+            case Options.BOOLEANS:
+                self.options = Boolean(value & 0xFFFF)
+            case Options.SET_BOOLEANS:
+                self.options |= Boolean(value & 0xFFFF)
+            case Options.CLEAR_BOOLEANS:
+                self.options &= ~Boolean(value & 0xFFFF)
+            case Options.DEFAULT_BLOCK_SIZE:
+                self.default_block_size = None if value == _DEFAULT else count & 0xFFFFFF
+            case Options.DEFAULTS:
+                self._set_default(count & 0xFFF00000, None if value == _DEFAULT else value)
+            case Options.TIMEOUTS if value:
+                if count & 0x100000:
+                    self.long_timeout = float(value)
+                else:
+                    self.timeout = float(value)
+            case Options.WRITE_THRESHOLD | Options.CLEANING:
+                pass        # nothing is buffered; cleaning is known by sense data alone
+            case _:
+                raise Refused(errno.EIO)
+
+    def _set_default(self, which: int, value: int | None) -> None:
+        if which == Options.DENSITY:
+            self.default_density = value if value is None else value & 0xFF
+        elif which == Options.COMPRESSION:
+            self.default_compression = value if value is None else value & 1
+        elif which == Options.DRIVE_BUFFER:
+            self.default_drive_buffer = value if value is None else value & 7
+        else:
+            raise Refused(errno.EIO)

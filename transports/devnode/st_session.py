@@ -1,0 +1,172 @@
+"""A cartridge in a drive, from the driver's point of view: looking what is there, defaults, what a read left over."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from scsiemu.sense import SenseKey
+from transports.devnode.driver import ACCESS_MODE, READ_ONLY, Steps
+from transports.devnode.request import Refused
+from transports.devnode.st_codes import Boolean, Op
+from transports.devnode.st_state import Eof, Partition, Ready, Rw, TapeState
+
+__all__ = ["COMPRESSION_PAGE", "PARTITION_PAGE", "TapeHandle", "TapeSession", "mode_page"]
+
+COMPRESSION_PAGE: Final = 0x0F
+PARTITION_PAGE: Final = 0x11
+_MOST_ATTENTIONS: Final = 10
+_NO_MEDIUM: Final = 0x3A
+_READ_BLOCK_LIMITS: Final = 0x05
+
+
+class TapeHandle:
+    """What belongs to an open file.
+
+    Attributes:
+        rewinds: the tape is rewound when it is closed.
+    """
+
+    def __init__(self, flags: int, *, rewinds: bool) -> None:
+        self.flags = flags
+        self.auto_rewind = rewinds
+        self.rewinds = rewinds
+
+
+class TapeSession(TapeState):
+    """See the module."""
+
+    def __init__(self, unit: int) -> None:
+        super().__init__(unit)
+        self._limits_known = False
+        self.default_drive_buffer: int | None = None
+        self.default_block_size: int | None = None
+        self.default_density: int | None = None
+        self.default_compression: int | None = None
+
+    def check(self, handle: TapeHandle) -> Steps[bool]:
+        """Look what is in the drive; whether it is ready. Raises Refused."""
+        attention = False
+        for _ in range(_MOST_ATTENTIONS):
+            answer = yield from self.execute((0,))
+            if answer.key != SenseKey.UNIT_ATTENTION:
+                break
+            attention = True
+        if not answer.good:
+            no_tape = answer.asc[0] == _NO_MEDIUM
+            self.ready = Ready.NO_TAPE if no_tape else Ready.NOT_READY
+            self.density = self.block_size = 0
+            self.write_protected = self.door_locked = False
+            self.partitions[0].file = self.partitions[0].block = -1
+            self.partition = self.new_partition = 0
+            return False
+        if attention or self.ready != Ready.READY:
+            self.new_session()
+        self.ready = Ready.READY
+        yield from self._parameters()
+        if self.write_protected and handle.flags & ACCESS_MODE != READ_ONLY:
+            raise Refused(errno.EROFS)
+        if self.has(Boolean.CAN_PARTITIONS) and not self.partition_count:
+            yield from self._find_partition()
+        if attention:
+            yield from self._set_defaults()
+        return True
+
+    def new_session(self) -> None:
+        self.position_unknown = False
+        self.partition = self.new_partition = 0
+        self.partition_count = 0
+        self.door_locked = False
+        self.buffer = b""
+        self.partitions = [Partition() for _ in self.partitions]
+
+    def _parameters(self) -> Steps[None]:
+        if not self._limits_known and not self.has(Boolean.NO_BLKLIMS):
+            answer = yield from self.execute((_READ_BLOCK_LIMITS,), data_in=6)
+            if answer.good and len(answer.data) >= 6:
+                self._limits_known = True
+                self.most_block = int.from_bytes(answer.data[1:4], "big")
+                self.least_block = int.from_bytes(answer.data[4:6], "big")
+        answer = yield from self.execute((0x1A, 0, 0, 0, 12), data_in=12)
+        data = answer.data
+        if not answer.good or len(data) < 4:
+            self.block_size = self.density = self.drive_buffer = 0
+            self.write_protected = False
+            return
+        self.write_protected = bool(data[2] & 0x80)
+        self.drive_buffer = data[2] >> 4 & 7
+        if data[3] >= 8 and len(data) >= 12:
+            self.density = data[4]
+            self.block_size = int.from_bytes(data[9:12], "big")
+
+    def _find_partition(self) -> Steps[None]:
+        found = yield from self.position(logical=True)
+        self.partition_count = yield from self.count_partitions()
+        if found is not None and found[1] < len(self.partitions):
+            self.partition = self.new_partition = found[1]
+
+    def count_partitions(self) -> Steps[int]:
+        try:
+            page = mode_page((yield from self.mode_sense(PARTITION_PAGE)), PARTITION_PAGE)
+        except Refused:
+            return 1
+        return min(page[3] + 1, len(self.partitions))
+
+    def _set_defaults(self) -> Steps[None]:
+        """After a new cartridge: what the administrator has set as defaults."""
+        size, density, buffered = self.default_block_size, self.default_density, self.default_drive_buffer
+        if (size, density, buffered) != (None, None, None):
+            yield from self.set_mode(
+                block_size=self.block_size if size is None else size,
+                density=self.density if density is None else density,
+                drive_buffer=self.drive_buffer if buffered is None else buffered,
+            )
+        if self.default_compression is not None:
+            yield from self.compress(on=bool(self.default_compression))
+
+    def drop_buffer(self, *, elsewhere: bool) -> Steps[None]:
+        """Forget what was read and not taken; space back over it, unless the tape goes elsewhere. Raises Refused."""
+        part, size = self.part, self.block_size
+        if part.rw == Rw.WRITING or not size:
+            return
+        whole = len(self.buffer) // size
+        self.buffer = b""
+        if elsewhere:
+            if part.eof == Eof.FM_HIT:
+                part.file += part.file >= 0
+                part.block = 0
+                part.eof = Eof.NOEOF
+            return
+        if part.eof == Eof.FM_HIT:
+            if (yield from self.back_over_filemark()):
+                part.eof = Eof.NOEOF
+            else:
+                part.file += part.file >= 0
+                part.block = 0
+                raise Refused(errno.EIO)
+        if whole:
+            yield from self.move(Op.BSR, whole)
+
+    def must_be_ready(self) -> None:
+        if self.ready != Ready.READY:
+            raise Refused(errno.ENOMEDIUM if self.ready == Ready.NO_TAPE else errno.EIO)
+
+    def compress(self, *, on: bool) -> Steps[None]:
+        """DCE of the compression page. Raises Refused."""
+        page = bytearray(mode_page((yield from self.mode_sense(COMPRESSION_PAGE)), COMPRESSION_PAGE))
+        if not page[2] & 0x40:
+            raise Refused(errno.EIO)
+        page[0] &= 0x3F
+        page[2] = page[2] | 0x80 if on else page[2] & 0x7F
+        head = bytes((0, 0, self.drive_buffer << 4, 8, self.density, 0, 0, 0, 0)) + self.block_size.to_bytes(3, "big")
+        if not (yield from self.mode_select(head + bytes(page))).good:
+            raise Refused(errno.EIO)
+
+
+def mode_page(data: bytes, code: int) -> bytes:
+    """The page in MODE SENSE(6) data. Raises Refused."""
+    at = 4 + data[3]
+    page = data[at : at + 2 + data[at + 1]] if len(data) > at + 8 else b""
+    if len(page) < 8 or page[0] & 0x3F != code:
+        raise Refused(errno.EIO)
+    return page
