@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("requests and declarations", (
         "scsiemu.io_requests", "scsiemu.io_emulation", "scsiemu.log_pages", "scsiemu.media", "scsiemu.mode_pages",
-        "scsiemu.operations", "scsiemu.unit_attention", "scsiemu.vpd",
+        "scsiemu.object_requests", "scsiemu.operations", "scsiemu.unit_attention", "scsiemu.vpd",
     )),
     ("formats", ("scsiemu.formats", "scsiemu.formats.*", "scsiemu.decode")),
     ("a logical unit", (

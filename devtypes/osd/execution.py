@@ -1,0 +1,307 @@
+"""One command as one transaction: capability, command function, attributes in the standard's order, Data-In (OSD-2
+4.8).
+
+`Work.run` is what a `Transact` calls. Whatever refuses, at whatever step, undoes everything that came before it. The
+order of steps is the command's: its function, then set, then get attributes for most; set, get, function for those
+that remove; get, then set for GET ATTRIBUTES.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Generator
+from typing import Final, TypeAlias
+
+from devtypes.osd.attribute_lists import (
+    ALL,
+    Attribute,
+    AttributeParameters,
+    encode_set_list,
+    parse_get_list,
+    parse_set_list,
+)
+from devtypes.osd.attribute_pages import (
+    CURRENT_COMMAND,
+    Names,
+    number_of,
+    page_attributes,
+    page_form,
+    pages,
+    set_attribute,
+    stamp,
+)
+from devtypes.osd.capability import Permission, check_capability
+from devtypes.osd.objects import ROOT, ObjectRef
+from scsiemu import asc
+from scsiemu._value import value
+from scsiemu.cdb import CdbFields
+from scsiemu.object_requests import ObjectKind, ObjectTransaction, Rollback
+from scsiemu.sense import CheckCondition, FieldPointer, Sense
+
+__all__ = ["Answer", "CommandFunction", "Order", "Work", "error_identification"]
+
+_ALL_FUNCTIONS: Final = b"\xb0\x10\x30\x30"
+_BYPASS_TIMESTAMPS: Final = 0x7F
+
+
+class Order:
+    """When a command's attributes are set and got."""
+
+    AFTER: Final = "after"      # function, set, get
+    BEFORE: Final = "before"    # set, get, function
+    GET_FIRST: Final = "get"    # get, set
+
+
+@value
+class Answer:
+    """How a transaction ended: Data-In, and sense data of a recovered error."""
+
+    data: bytes
+    sense: Sense | None = None
+
+
+CommandFunction: TypeAlias = "Callable[[Work], bytes]"
+
+
+def error_identification(ref: ObjectRef, *, initiated: bool = False) -> bytes:
+    """OSD error identification sense data descriptor (OSD-2 4.15.2.1): what was not begun, and the object."""
+    return struct.pack(
+        ">BB6x4s4sQQ", 0x06, 0x1E, bytes(4) if initiated else _ALL_FUNCTIONS, bytes(4), ref.pid, ref.oid
+    )
+
+
+class Work:
+    """A command in its transaction. Used once.
+
+    Args:
+        version: 1 or 2.
+        cdb: its fields.
+        ref: the object of the capability.
+        function: does the command; gives its Data-In.
+        needed: permission bits of the function.
+        data_out: all Data-Out that the command wants.
+        capability, method: what is checked.
+        extent: of the data that it touches.
+        any_kind: the object may be a collection as well as a user object.
+
+    Attributes:
+        affected: whose attributes are set; the last one's are got.
+        current: the current command page.
+        sense: of a recovered error.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: int,
+        cdb: CdbFields,
+        ref: ObjectRef,
+        function: CommandFunction,
+        order: str,
+        needed: int,
+        parameters: AttributeParameters,
+        data_out: bytes,
+        capability: CdbFields,
+        method: int,
+        names: Names,
+        limit: int,
+        extent: tuple[int, int] | None,
+        any_kind: bool,
+    ) -> None:
+        self.version = version
+        self.cdb = cdb
+        self.ref = ref
+        self.data_out = data_out
+        self.parameters = parameters
+        self.names = names
+        self.limit = limit
+        self.affected = [ref]
+        self.append_address = 0
+        self.sense: Sense | None = None
+        self.tx: ObjectTransaction
+        self.now = 0
+        self._function = function
+        self._order = order
+        self._needed = needed
+        self._capability = capability
+        self._method = method
+        self._extent = extent
+        self._any_kind = any_kind
+        self._got: bytes = b""
+
+    def run(self, tx: ObjectTransaction) -> Answer:
+        """The whole command. Raises Rollback with the CheckCondition that refuses it."""
+        self.tx = tx
+        self.now = tx.clock()
+        try:
+            return self._run()
+        except CheckCondition as refusal:
+            raise Rollback(refusal) from None
+
+    def _run(self) -> Answer:
+        needed = self._needed
+        parameters = self.parameters
+        if self.ref.kind == ObjectKind.USER and self._any_kind:
+            there = self.tx.kind(self.ref.pid, self.ref.oid)
+            if there == ObjectKind.COLLECTION:
+                self.ref = ObjectRef(self.ref.pid, self.ref.oid, there)
+                self.affected = [self.ref]
+        if parameters.set_length or parameters.set_one:
+            needed |= Permission.SET_ATTRIBUTES
+        if parameters.get_length or parameters.get_page not in (0, CURRENT_COMMAND):
+            needed |= Permission.GET_ATTRIBUTES
+        check_capability(
+            self.tx, self._capability, self.ref, needed, version=self.version, method=self._method, now=self.now,
+            extent=self._extent,
+        )
+        used = self.tx.used(0, 0)
+        data = b""
+        if self._order == Order.BEFORE:
+            self.require(self.ref)
+            self._set()
+            self._get(0)
+            data = self._function(self)
+        elif self._order == Order.GET_FIRST:
+            data = self._function(self)
+            self._get(0)
+            self._set()
+        else:
+            data = self._function(self)
+            self._set()
+            self._get(self.tx.used(0, 0) - used)
+        return Answer(self._assemble(data), self.sense)
+
+    # --- for command functions ---------------------------------------------------------------------------------
+
+    def require(self, ref: ObjectRef) -> None:
+        """Refuse unless the object is there and of its kind; the pointer says which id is at fault."""
+        if ref.kind == ObjectKind.ROOT:
+            return
+        if self.tx.kind(ref.pid, 0) != ObjectKind.PARTITION or ref.pid == 0:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(16))
+        if ref.kind != ObjectKind.PARTITION and self.tx.kind(ref.pid, ref.oid) != ref.kind:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
+
+    def stamp(self, ref: ObjectRef, *numbers: int) -> None:
+        """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.8)."""
+        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS:
+            return
+        for owner in (ROOT, ObjectRef(ref.pid, 0, ObjectKind.PARTITION)):
+            if number_of(self.tx, owner, 3, 0xFFFFFFFE):
+                return
+        stamp(self.tx, ref, numbers, self.now)
+
+    def check_quotas(self, ref: ObjectRef, end: int) -> None:
+        """Refuse what would make a user object reach past its maximum length (OSD-2 4.10.2)."""
+        limit = number_of(self.tx, ref, 2, 1)
+        if limit is not None and end > limit:
+            raise CheckCondition(asc.QUOTA_ERROR)
+
+    def check_capacity(self, pid: int) -> None:
+        """Refuse when the partition or the unit now holds more than it may."""
+        limit = number_of(self.tx, ObjectRef(pid, 0, ObjectKind.PARTITION), 2, 0x10001)
+        if limit is not None and self.tx.used(pid, 0) > limit:
+            raise CheckCondition(asc.QUOTA_ERROR)
+        if self.tx.used(0, 0) > self.names.capacity:
+            raise CheckCondition(asc.QUOTA_ERROR)
+
+    # --- attributes --------------------------------------------------------------------------------------------
+
+    def _set(self) -> None:
+        parameters = self.parameters
+        if parameters.set_one is not None:
+            data = parameters.value
+            if parameters.form == 2:
+                data = self.data_out[parameters.set_offset : parameters.set_offset + parameters.set_length]
+            wanted = [Attribute(*parameters.set_one, data)]
+            wrong = asc.INVALID_FIELD_IN_CDB
+        elif parameters.set_length:
+            raw = self.data_out[parameters.set_offset : parameters.set_offset + parameters.set_length]
+            wanted = parse_set_list(raw, version=self.version)
+            wrong = asc.INVALID_FIELD_IN_PARAMETER_LIST
+        else:
+            return
+        for ref in self.affected:
+            self.require(ref)
+            for each in wanted:
+                if len(each.value or b"") > self.limit:
+                    raise CheckCondition(wrong)
+                try:
+                    if ref.kind == ObjectKind.USER and (each.page, each.number) == (1, 0x82):
+                        self.check_quotas(ref, int.from_bytes(each.value or b"", "big"))
+                    set_attribute(self.tx, ref, each.page, each.number, each.value or b"", wrong)
+                except CheckCondition as refusal:
+                    # OSD-2 4.15.2.3: which attribute it was.
+                    about = struct.pack(">BB6xII", 0x08, 14, each.page, each.number)
+                    raise CheckCondition(
+                        refusal.sense.code, descriptors=(error_identification(ref, initiated=True), about)
+                    ) from None
+            self.stamp(ref, 3)
+
+    def _get(self, change: int) -> None:
+        parameters = self.parameters
+        if not parameters.allocation:
+            return
+        ref = self.affected[-1]
+        self.require(ref)
+        current = self._current(ref, change)
+        if parameters.form == 2:
+            page = parameters.get_page
+            if page == CURRENT_COMMAND:
+                got: bytes | None = self._current_page(current)
+            else:
+                got = page_form(ref, page, page_attributes(self.tx, ref, page, self.names, self.now))
+            if got is None:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(52))
+        else:
+            raw = self.data_out[parameters.get_offset : parameters.get_offset + parameters.get_length]
+            wanted = parse_get_list(raw, version=self.version)
+            got = encode_set_list(self.collect(ref, wanted, current), version=self.version)
+        self._got = got[: parameters.allocation]
+        if parameters.form != 2 or parameters.get_page != CURRENT_COMMAND:
+            self.stamp(ref, 2)
+
+    def collect(
+        self, ref: ObjectRef, wanted: list[tuple[int, int]], current: dict[int, bytes] | None = None
+    ) -> list[Attribute]:
+        """The attributes that a get list asks for; FFFFFFFFh is all."""
+        known: dict[int, dict[int, bytes]] = {CURRENT_COMMAND: current or {}}
+        return list(self._collect(ref, wanted, known))
+
+    def _collect(
+        self, ref: ObjectRef, wanted: list[tuple[int, int]], known: dict[int, dict[int, bytes]]
+    ) -> Generator[Attribute, None, None]:
+        for page, number in wanted:
+            if page == ALL and number != ALL:
+                raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
+            for each in pages(self.tx, ref) if page == ALL else (page,):
+                if each not in known:
+                    known[each] = page_attributes(self.tx, ref, each, self.names, self.now)
+                found = known[each]
+                if number == ALL:
+                    yield from (Attribute(each, number_, data) for number_, data in found.items())
+                else:
+                    yield Attribute(each, number, found.get(number))
+
+    def _current(self, ref: ObjectRef, change: int) -> dict[int, bytes]:
+        """The current command attributes page (OSD-2 7.1.3.31)."""
+        return {
+            1: bytes(32 if self.version == 2 else 20), 2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"),
+            4: ref.oid.to_bytes(8, "big"), 5: self.append_address.to_bytes(8, "big"),
+            6: change.to_bytes(8, "big", signed=True),
+        }
+
+    def _current_page(self, current: dict[int, bytes]) -> bytes:
+        numbers = (3, 4, 5, 6) if self.version == 2 else (3, 4, 5)
+        body = current[1] + current[2] + bytes(3) + b"".join(current[number] for number in numbers)
+        return struct.pack(">II", CURRENT_COMMAND, len(body)) + body
+
+    def _assemble(self, data: bytes) -> bytes:
+        """Data-In: the command's data, zeros, what was got."""
+        if not self._got:
+            return data
+        at = self.parameters.retrieved_offset
+        if at < len(data):
+            field = 60 if self.parameters.form == 2 else 64
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(field))
+        return data + bytes(at - len(data)) + self._got

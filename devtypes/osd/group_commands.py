@@ -1,0 +1,301 @@
+"""Commands of the root, of partitions and of collections (OSD-2 6): format, create, remove, list, flush, attributes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from devtypes.osd.attribute_lists import encode_set_list, parse_get_list
+from devtypes.osd.attribute_pages import number_of, stamp
+from devtypes.osd.base import OsdBase
+from devtypes.osd.capability import Permission
+from devtypes.osd.execution import Order, Work
+from devtypes.osd.layouts import osd_operation
+from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Command, Steps
+from scsiemu.object_requests import ObjectKind
+from scsiemu.operations import ReservationClass
+from scsiemu.sense import CheckCondition, FieldPointer
+
+__all__ = ["GroupCommands"]
+
+_IDS: Final = "partition_id:64 object_id:64"
+_CONTINUATION: Final = "cdb_continuation_length:32"
+_PARTITION: Final = ("partition_id:64 _:224", f"partition_id:64 _:192 {_CONTINUATION}")
+_OBJECT: Final = (f"{_IDS} _:160", f"{_IDS} _:128 {_CONTINUATION}")
+_FORMAT: Final = ("_:160 formatted_capacity:64 _:64", f"_:128 formatted_capacity:64 _:64 {_CONTINUATION}")
+_ROOT: Final = ("_:288", f"_:256 {_CONTINUATION}")
+_LIST: Final = (
+    "partition_id:64 _:64 list_identifier?:32 allocation_length:64 initial_object_id:64",
+    "partition_id:64 _:64 allocation_length:64 initial_object_id:64 list_identifier?:32",
+)
+_LIST_COLLECTION: Final = (
+    f"{_IDS} list_identifier?:32 allocation_length:64 initial_object_id:64",
+    f"{_IDS} allocation_length:64 initial_object_id:64 list_identifier?:32",
+)
+_LIST_11: Final = ("_:2 cdbfmt:2 _:4", "_ list_attr cdbfmt:2 sort_order:4")
+_FLUSH: Final = "_:3 dpo? fua _ flush_scope:2"
+_FCR: Final = "_:2 cdbfmt:2 _:3 fcr"
+_HEADER: Final = 24
+_LIST_ID: Final = 1
+
+
+class GroupCommands(OsdBase):
+    """See the module."""
+
+    @osd_operation(0x01, "FORMAT OSD", _FORMAT, standard="6.14")
+    def osd_format(self, command: Command, cdb: CdbFields) -> Steps:
+        """Remove everything."""
+
+        def function(work: Work) -> bytes:
+            if cdb.formatted_capacity > work.names.capacity:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="formatted_capacity")
+            work.tx.erase()
+            stamp(work.tx, ROOT, (2, 3), work.now)
+            return b""
+
+        needed = Permission.OBJECT_MANAGEMENT | Permission.GLOBAL
+        return self.carry_out(command, cdb, ROOT, function, needed, durable=True)
+
+    @osd_operation(0x0B, "CREATE PARTITION", _PARTITION, standard="6.8")
+    def osd_create_partition(self, command: Command, cdb: CdbFields) -> Steps:
+        """A partition of the requested id, or of one that is free."""
+        return self.carry_out(command, cdb, _partition(cdb), _create_partition, Permission.CREATE)
+
+    @osd_operation(
+        0x0C, "REMOVE PARTITION", _PARTITION, byte_11=("_:2 cdbfmt:2 _:4", "_:2 cdbfmt:2 _ remove_scope:3"),
+        standard="6.28",
+    )
+    def osd_remove_partition(self, command: Command, cdb: CdbFields) -> Steps:
+        """Remove a partition that is empty, or with all that is in it."""
+        scope = dict(cdb.items()).get("remove_scope", 0)
+        if scope > 2:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="remove_scope")
+
+        def function(work: Work) -> bytes:
+            tx, pid = work.tx, work.ref.pid
+            users, collections = tx.count(pid, ObjectKind.USER), tx.count(pid, ObjectKind.COLLECTION)
+            # 0: empty only; 1: collections go, too; 2: everything.
+            if (users and scope < 2) or (collections and scope < 1):
+                raise CheckCondition(asc.PARTITION_OR_COLLECTION_CONTAINS_USER_OBJECTS)
+            for kind in (ObjectKind.COLLECTION, ObjectKind.USER):
+                while some := tx.objects(pid, kind, 0, 1024):
+                    for oid in some:
+                        tx.remove(pid, oid)
+            tx.remove(pid, 0)
+            return b""
+
+        return self.carry_out(command, cdb, _partition(cdb), function, Permission.REMOVE, order=Order.BEFORE)
+
+    @osd_operation(0x15, "CREATE COLLECTION", _OBJECT, standard="6.7")
+    def osd_create_collection(self, command: Command, cdb: CdbFields) -> Steps:
+        """A linked collection."""
+        return self.carry_out(command, cdb, _collection(cdb), _create_collection, Permission.CREATE)
+
+    @osd_operation(0x16, "REMOVE COLLECTION", _OBJECT, byte_11=(_FCR, _FCR), standard="6.26")
+    def osd_remove_collection(self, command: Command, cdb: CdbFields) -> Steps:
+        """Remove a collection: with FCR although it has members."""
+
+        def function(work: Work) -> bytes:
+            pid, cid = work.ref.pid, work.ref.oid
+            if work.tx.member_count(pid, cid) and not cdb.fcr:
+                raise CheckCondition(asc.PARTITION_OR_COLLECTION_CONTAINS_USER_OBJECTS)
+            work.tx.remove(pid, cid)
+            return b""
+
+        return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
+
+    @osd_operation(0x03, "LIST", _LIST, conflict=ReservationClass.READ, byte_11=_LIST_11, standard="6.17")
+    def osd_list(self, command: Command, cdb: CdbFields) -> Steps:
+        """The partitions of the unit, or the user objects of a partition."""
+        pid = cdb.partition_id
+        kind = ObjectKind.USER if pid else ObjectKind.PARTITION
+
+        def ids(work: Work, start: int, limit: int) -> tuple[list[int], int]:
+            return work.tx.objects(pid, kind, start, limit), work.tx.count(pid, kind, start)
+
+        return self._list(command, cdb, _partition(cdb) if pid else ROOT, kind, ids)
+
+    @osd_operation(
+        0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.READ, byte_11=_LIST_11, standard="6.18"
+    )
+    def osd_list_collection(self, command: Command, cdb: CdbFields) -> Steps:
+        """The members of a collection, or the collections of a partition."""
+        pid, cid = cdb.partition_id, cdb.object_id
+        kind = ObjectKind.USER if cid else ObjectKind.COLLECTION
+
+        def ids(work: Work, start: int, limit: int) -> tuple[list[int], int]:
+            if not cid:
+                return work.tx.objects(pid, kind, start, limit), work.tx.count(pid, kind, start)
+            found = work.tx.members(pid, cid, start, limit)
+            more = work.tx.member_count(pid, cid) if not start else len(found)
+            return found, more
+
+        return self._list(command, cdb, _collection(cdb) if cid else _partition(cdb), kind, ids)
+
+    def _list(
+        self,
+        command: Command,
+        cdb: CdbFields,
+        ref: ObjectRef,
+        kind: int,
+        ids: Callable[[Work, int, int], tuple[list[int], int]],
+    ) -> Steps:
+        fields = dict(cdb.items())
+        if fields.get("sort_order", 0):
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="sort_order")
+        attributes = bool(fields.get("list_attr", 0))
+        if attributes and cdb.cdbfmt != 3:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdbfmt")
+        if 0 < cdb.allocation_length < _HEADER:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="allocation_length")
+        most = min(cdb.allocation_length, self.config.max_transfer)
+
+        def function(work: Work) -> bytes:
+            work.require(ref)
+            if not most:
+                return b""
+            return _list_data(work, ref, kind, ids, most, attributes=attributes)
+
+        return self.carry_out(command, cdb, ref, function, Permission.READ)
+
+    @osd_operation(0x0E, "GET ATTRIBUTES", _OBJECT, conflict=ReservationClass.READ, standard="6.15")
+    def osd_get_attributes(self, command: Command, cdb: CdbFields) -> Steps:
+        """Get, then set attributes of any object."""
+        return self._attributes(command, cdb, Permission.GET_ATTRIBUTES, Order.GET_FIRST)
+
+    @osd_operation(0x0F, "SET ATTRIBUTES", _OBJECT, standard="6.31")
+    def osd_set_attributes(self, command: Command, cdb: CdbFields) -> Steps:
+        """Set, then get attributes of any object."""
+        return self._attributes(command, cdb, Permission.SET_ATTRIBUTES, Order.AFTER)
+
+    def _attributes(self, command: Command, cdb: CdbFields, needed: int, order: str) -> Steps:
+        # What kind of object it is, the store knows; until it is asked, the ids say what it may be.
+        pid, oid = cdb.partition_id, cdb.object_id
+        if not pid and oid:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="object_id")
+        ref = ROOT if not pid else _partition(cdb) if not oid else ObjectRef(pid, oid, ObjectKind.USER)
+
+        def function(work: Work) -> bytes:
+            work.require(work.affected[-1])
+            return b""
+
+        return self.carry_out(command, cdb, ref, function, needed, order=order, any_kind=True)
+
+    @osd_operation(0x1A, "FLUSH COLLECTION", _OBJECT, options=_FLUSH, standard="6.12")
+    def osd_flush_collection(self, command: Command, cdb: CdbFields) -> Steps:
+        """Everything answered is on stable storage afterwards."""
+        return self._flush(command, cdb, _collection(cdb))
+
+    @osd_operation(0x1B, "FLUSH PARTITION", _PARTITION, options=_FLUSH, standard="6.14")
+    def osd_flush_partition(self, command: Command, cdb: CdbFields) -> Steps:
+        """Everything answered is on stable storage afterwards."""
+        return self._flush(command, cdb, _partition(cdb))
+
+    @osd_operation(0x1C, "FLUSH OSD", _ROOT, options=_FLUSH, standard="6.13")
+    def osd_flush_osd(self, command: Command, cdb: CdbFields) -> Steps:
+        """Everything answered is on stable storage afterwards."""
+        return self._flush(command, cdb, ROOT)
+
+    def _flush(self, command: Command, cdb: CdbFields, ref: ObjectRef) -> Steps:
+        if cdb.flush_scope > 2:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="flush_scope")
+
+        def function(work: Work) -> bytes:
+            work.require(ref)
+            return b""
+
+        return self.carry_out(command, cdb, ref, function, Permission.OBJECT_MANAGEMENT, durable=True)
+
+
+def _partition(cdb: CdbFields) -> ObjectRef:
+    return ObjectRef(cdb.partition_id, 0, ObjectKind.PARTITION)
+
+
+def _collection(cdb: CdbFields) -> ObjectRef:
+    return ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.COLLECTION)
+
+
+def _create_partition(work: Work) -> bytes:
+    tx, wanted = work.tx, work.ref.pid
+    if wanted and (wanted < FIRST_ID or tx.kind(wanted, 0) is not None):
+        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="partition_id")
+    pid = wanted or max(tx.last(0) + 1, FIRST_ID)
+    if pid >= 1 << 64:
+        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+    limit = number_of(tx, ROOT, 2, 0x20002)
+    if limit is not None and tx.count(0, ObjectKind.PARTITION) >= limit:
+        raise CheckCondition(asc.QUOTA_ERROR)
+    ref = ObjectRef(pid, 0, ObjectKind.PARTITION)
+    tx.create(pid, 0, ObjectKind.PARTITION)
+    stamp(tx, ref, (1, 2, 3, 4, 5), work.now)
+    for number in (1, 0x10001, 0x10002, 0x10081):
+        # OSD-2 4.10: the root's quotas are the defaults of new partitions.
+        default = tx.attribute(0, 0, ROOT.page_base + 2, number)
+        if default is not None:
+            tx.set_attribute(pid, 0, ref.page_base + 2, number, default)
+    work.affected = [ref]
+    return b""
+
+
+def _create_collection(work: Work) -> bytes:
+    tx, pid, wanted = work.tx, work.ref.pid, work.ref.oid
+    work.require(ObjectRef(pid, 0, ObjectKind.PARTITION))
+    if wanted and (wanted < FIRST_ID or tx.kind(pid, wanted) is not None):
+        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
+    cid = wanted or max(tx.last(pid) + 1, FIRST_ID)
+    limit = number_of(tx, ObjectRef(pid, 0, ObjectKind.PARTITION), 2, 0x10002)
+    if limit is not None and tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION) >= limit:
+        raise CheckCondition(asc.QUOTA_ERROR)
+    if cid >= 1 << 64:
+        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+    tx.create(pid, cid, ObjectKind.COLLECTION)
+    work.affected = [ObjectRef(pid, cid, ObjectKind.COLLECTION)]
+    work.stamp(work.affected[0], 1, 2, 3, 4, 5)
+    return b""
+
+
+def _list_data(
+    work: Work,
+    ref: ObjectRef,
+    kind: int,
+    ids: Callable[[Work, int, int], tuple[list[int], int]],
+    most: int,
+    *,
+    attributes: bool,
+) -> bytes:
+    """Parameter data of LIST and LIST COLLECTION (OSD-2 6.17.3)."""
+    start = work.cdb.initial_object_id
+    limit = (most - _HEADER) // 8
+    found, total = ids(work, start, limit + 1)
+    raw = work.parameters
+    wanted = []
+    if attributes:
+        wanted = parse_get_list(work.data_out[raw.get_offset : raw.get_offset + raw.get_length], version=2)
+    parts = []
+    size = _HEADER
+    following = 0
+    for each in found:
+        part = each.to_bytes(8, "big")
+        if attributes:
+            member = ObjectRef(each, 0, kind) if kind == ObjectKind.PARTITION else ObjectRef(ref.pid, each, kind)
+            values = encode_set_list(work.collect(member, wanted), version=2)[8:]
+            part += struct.pack(">4xI", len(values)) + values
+        if size + len(part) > most:
+            following = each
+            break
+        parts.append(part)
+        size += len(part)
+    # How long the whole would be; with attributes only what is here can be told.
+    length = 16 + 8 * total if not attributes else size - 8
+    if work.version == 2:
+        code = {ObjectKind.PARTITION: 0x01, ObjectKind.COLLECTION: 0x11, ObjectKind.USER: 0x21}[kind] + attributes
+        flags = code << 2
+    else:
+        # ROOT: the ids are partitions; COLTN: they are collections.
+        flags = kind in (ObjectKind.PARTITION, ObjectKind.COLLECTION)
+    head = struct.pack(">QQI3xB", length, following, _LIST_ID if following else 0, flags)
+    return head + b"".join(parts)

@@ -1,0 +1,238 @@
+"""Commands of user objects (OSD-2 6): create, read, write, append, punch, clear, flush, remove, map, attributes."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from devtypes.osd.attribute_pages import number_of
+from devtypes.osd.base import OsdBase
+from devtypes.osd.capability import Permission
+from devtypes.osd.execution import Order, Work
+from devtypes.osd.layouts import osd_operation
+from devtypes.osd.objects import FIRST_ID, ObjectRef
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Command, Steps
+from scsiemu.io_requests import ExtentKind
+from scsiemu.object_requests import ObjectKind
+from scsiemu.operations import ReservationClass
+from scsiemu.sense import CheckCondition, FieldPointer, Sense, SenseKey
+
+__all__ = ["ObjectCommands"]
+
+_IDS: Final = "partition_id:64 object_id:64"
+_DATA: Final = (
+    f"{_IDS} _:32 length:64 starting_byte_address:64",
+    f"{_IDS} length:64 starting_byte_address:64 cdb_continuation_length:32",
+)
+_APPEND: Final = (f"{_IDS} _:32 length:64 _:64", f"{_IDS} length:64 _:64 cdb_continuation_length:32")
+_CREATE: Final = (
+    f"{_IDS} _:32 number_of_user_objects:16 _:112",
+    f"{_IDS} number_of_user_objects:16 _:112 cdb_continuation_length:32",
+)
+_PLAIN: Final = (f"{_IDS} _:160", f"{_IDS} _:128 cdb_continuation_length:32")
+_FLUSH: Final = "_:3 dpo? fua _ flush_scope:2"
+_MAP: Final = f"{_IDS} allocation_length:64 starting_byte_address:64 map_type:16 _:16"
+_MOST_DESCRIPTORS: Final = 65536
+
+
+class ObjectCommands(OsdBase):
+    """See the module."""
+
+    @osd_operation(0x02, "CREATE", _CREATE, standard="6.4")
+    def osd_create(self, command: Command, cdb: CdbFields) -> Steps:
+        """User objects, of the requested id or of ids that are free."""
+        return self.carry_out(command, cdb, _user(cdb), _create, Permission.CREATE)
+
+    @osd_operation(0x12, "CREATE AND WRITE", _DATA, standard="6.5")
+    def osd_create_and_write(self, command: Command, cdb: CdbFields) -> Steps:
+        """One user object with data."""
+
+        def function(work: Work) -> bytes:
+            _create(work)
+            return _write(work, work.affected[-1], cdb.starting_byte_address, cdb.length)
+
+        needed = Permission.CREATE | Permission.WRITE
+        return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extent=_extent(cdb))
+
+    @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.READ, standard="6.23")
+    def osd_read(self, command: Command, cdb: CdbFields) -> Steps:
+        """Data; past the logical length what there is, with RECOVERED ERROR."""
+        if cdb.length > self.config.max_transfer:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
+        return self.carry_out(command, cdb, _user(cdb), _read, Permission.READ, extent=_extent(cdb))
+
+    @osd_operation(0x06, "WRITE", _DATA, standard="6.35")
+    def osd_write(self, command: Command, cdb: CdbFields) -> Steps:
+        """Data at an offset; the object grows to its end."""
+
+        def function(work: Work) -> bytes:
+            work.require(work.ref)
+            return _write(work, work.ref, cdb.starting_byte_address, cdb.length)
+
+        return self.carry_out(
+            command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extent=_extent(cdb)
+        )
+
+    @osd_operation(0x07, "APPEND", _APPEND, standard="6.2")
+    def osd_append(self, command: Command, cdb: CdbFields) -> Steps:
+        """Data behind the logical length, which the current command page tells."""
+
+        def function(work: Work) -> bytes:
+            work.require(work.ref)
+            work.append_address = work.tx.length(work.ref.pid, work.ref.oid)
+            return _write(work, work.ref, work.append_address, cdb.length)
+
+        return self.carry_out(command, cdb, _user(cdb), function, Permission.APPEND, data_length=cdb.length)
+
+    @osd_operation(0x04, "PUNCH", (None, _DATA[1]), standard="6.21")
+    def osd_punch(self, command: Command, cdb: CdbFields) -> Steps:
+        """Take a range out; what lies behind it moves down."""
+        return self.carry_out(command, cdb, _user(cdb), _punch, Permission.WRITE, extent=_extent(cdb))
+
+    @osd_operation(0x09, "CLEAR", (None, _DATA[1]), standard="6.3")
+    def osd_clear(self, command: Command, cdb: CdbFields) -> Steps:
+        """Zeros over a range; the object grows to its end."""
+        return self.carry_out(command, cdb, _user(cdb), _clear, Permission.WRITE, extent=_extent(cdb))
+
+    @osd_operation(0x08, "FLUSH", (f"{_IDS} _:160", _DATA[1]), options=_FLUSH, standard="6.11")
+    def osd_flush(self, command: Command, cdb: CdbFields) -> Steps:
+        """Everything that was answered is on stable storage afterwards."""
+        if cdb.flush_scope > 2:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="flush_scope")
+        return self.carry_out(
+            command, cdb, _user(cdb), _nothing, Permission.OBJECT_MANAGEMENT, durable=True
+        )
+
+    @osd_operation(0x0A, "REMOVE", _PLAIN, standard="6.24")
+    def osd_remove(self, command: Command, cdb: CdbFields) -> Steps:
+        """Remove a user object."""
+
+        def function(work: Work) -> bytes:
+            work.tx.remove(work.ref.pid, work.ref.oid)
+            return b""
+
+        return self.carry_out(command, cdb, _user(cdb), function, Permission.REMOVE, order=Order.BEFORE)
+
+    @osd_operation(0x31, "READ MAP", (None, _MAP), conflict=ReservationClass.READ, standard="6.24")
+    def osd_read_map(self, command: Command, cdb: CdbFields) -> Steps:
+        """Which ranges of a user object were written, and which are holes."""
+        if cdb.map_type > 2:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="map_type")
+        return self.carry_out(command, cdb, _user(cdb), _read_map, Permission.READ)
+
+
+def _user(cdb: CdbFields) -> ObjectRef:
+    return ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.USER)
+
+
+def _extent(cdb: CdbFields) -> tuple[int, int]:
+    return cdb.starting_byte_address, cdb.length
+
+
+def _nothing(work: Work) -> bytes:
+    work.require(work.ref)
+    return b""
+
+
+def _create(work: Work) -> bytes:
+    """CREATE: consecutive ids, each with its timestamps and default quota."""
+    pid, wanted = work.ref.pid, work.ref.oid
+    tx = work.tx
+    partition = ObjectRef(pid, 0, ObjectKind.PARTITION)
+    work.require(partition)
+    fields = dict(work.cdb.items())
+    count = fields.get("number_of_user_objects", 1) or 1
+    if wanted and (wanted < FIRST_ID or count > 1 or tx.kind(pid, wanted) is not None):
+        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
+    first = wanted or max(tx.last(pid) + 1, FIRST_ID)
+    if first + count > 1 << 64:
+        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+    limit = number_of(tx, partition, 2, 0x10002)
+    if limit is not None and tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION) + count > limit:
+        raise CheckCondition(asc.QUOTA_ERROR)
+    length_limit = tx.attribute(pid, 0, partition.page_base + 2, 1)
+    work.affected = [ObjectRef(pid, oid, ObjectKind.USER) for oid in range(first, first + count)]
+    for ref in work.affected:
+        tx.create(pid, ref.oid, ObjectKind.USER)
+        work.stamp(ref, 1, 2, 3, 4, 5)
+        if length_limit is not None:
+            tx.set_attribute(pid, ref.oid, 2, 1, length_limit)
+    return b""
+
+
+def _end(work: Work, offset: int, length: int) -> int:
+    end = offset + length
+    if end >= 1 << 63:
+        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="starting_byte_address")
+    return end
+
+
+def _write(work: Work, ref: ObjectRef, offset: int, length: int) -> bytes:
+    work.check_quotas(ref, _end(work, offset, length))
+    if length:
+        work.tx.write(ref.pid, ref.oid, offset, memoryview(work.data_out)[:length])
+        work.check_capacity(ref.pid)
+    work.stamp(ref, 5)
+    return b""
+
+
+def _read(work: Work) -> bytes:
+    work.require(work.ref)
+    pid, oid = work.ref.pid, work.ref.oid
+    offset, length = work.cdb.starting_byte_address, work.cdb.length
+    there = max(0, min(length, work.tx.length(pid, oid) - offset))
+    if there < length:
+        # OSD-2 6.23: how many bytes were read is in the command-specific information.
+        code = asc.with_key(asc.READ_PAST_END_OF_USER_OBJECT, SenseKey.RECOVERED_ERROR)
+        work.sense = Sense(code, command_specific=there)
+    work.stamp(work.ref, 4)
+    return work.tx.read(pid, oid, offset, there) if there else b""
+
+
+def _punch(work: Work) -> bytes:
+    work.require(work.ref)
+    pid, oid = work.ref.pid, work.ref.oid
+    offset, length = work.cdb.starting_byte_address, work.cdb.length
+    old = work.tx.length(pid, oid)
+    if offset + length > old:
+        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
+    at = offset
+    step = 1 << 20
+    while at + length < old:
+        part = work.tx.read(pid, oid, at + length, min(step, old - at - length))
+        work.tx.write(pid, oid, at, part)
+        at += len(part)
+    work.tx.truncate(pid, oid, old - length)
+    work.stamp(work.ref, 5)
+    return b""
+
+
+def _clear(work: Work) -> bytes:
+    work.require(work.ref)
+    pid, oid = work.ref.pid, work.ref.oid
+    offset, length = work.cdb.starting_byte_address, work.cdb.length
+    end = _end(work, offset, length)
+    work.check_quotas(work.ref, end)
+    if end > work.tx.length(pid, oid):
+        work.tx.truncate(pid, oid, end)
+    work.tx.clear(pid, oid, offset, length)
+    work.stamp(work.ref, 5)
+    return b""
+
+
+def _read_map(work: Work) -> bytes:
+    work.require(work.ref)
+    cdb = work.cdb
+    most = min(max(cdb.allocation_length - 8, 0) // 16 + 1, _MOST_DESCRIPTORS)
+    parts: list[bytes] = []
+    for extent in work.tx.extents(work.ref.pid, work.ref.oid, cdb.starting_byte_address, most):
+        kind = 2 if extent.kind == ExtentKind.HOLE else 1
+        at, left = extent.offset, extent.length
+        while left and cdb.map_type in (0, kind) and len(parts) < most:
+            part = min(left, 0xFFFFFFFF)
+            parts.append(struct.pack(">2xHIQ", kind, part, at))
+            at += part
+            left -= part
+    return (struct.pack(">Q", 16 * len(parts)) + b"".join(parts))[: cdb.allocation_length]

@@ -1,0 +1,77 @@
+"""An object storage device in a target, and CDBs of both versions for it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from devtypes.osd import ObjectStorageDevice
+from devtypes.osd.attribute_lists import Attribute, encode_get_list, encode_set_list, parse_set_list
+from devtypes.osd.config import OsdConfig
+from devtypes.osd.offsets import encode_offset
+from iohandlers.objects_memory import open_store
+from scsiemu.logical_unit import LogicalUnit
+from scsiemu.target import Target
+from scsiemu.testing.initiator import Initiator, Result
+
+PID = 0x10000
+INFORMATION = 1
+COMMAND = 0xFFFFFFFE
+
+
+def add_osd(target: Target, store: Any = None, **options: Any) -> LogicalUnit:
+    """Add a unit on a store in memory."""
+    kept = store or open_store(clock=lambda: 1_700_000_000_000)
+    return target.add_unit(
+        0, ObjectStorageDevice(OsdConfig(**options)), performer=kept.submit, capabilities=lambda: kept.capabilities
+    )
+
+
+class Osd:
+    """One initiator of a fresh unit, by one version of the command set."""
+
+    def __init__(self, version: int = 2, store: Any = None, **options: Any) -> None:
+        self.version = version
+        self.target = Target("iqn.2026-11.org.example:osd")
+        add_osd(self.target, store, **options)
+        self.initiator = Initiator(self.target)
+
+    def __call__(self, name: str, data: bytes = b"", *, data_in: int = 1 << 20, **fields: int) -> Result:
+        """A command by its name without version."""
+        title = name if self.version == 2 else f"{name} (OSD-1)"
+        return self.initiator.command(title, data_out=data, data_in=data_in, **fields)
+
+    def formatted(self) -> Osd:
+        """With a partition `PID`."""
+        assert self("FORMAT OSD").good
+        assert self("CREATE PARTITION", partition_id=PID).good
+        return self
+
+    def get(self, pid: int, oid: int, *wanted: tuple[int, int], name: str = "GET ATTRIBUTES", **fields: int) -> Any:
+        """Values of attributes, None where there are none."""
+        text = encode_get_list(list(wanted), version=self.version)
+        retrieved = 4096
+        parameters = struct.pack(
+            ">7I", len(text), 0, 65536, encode_offset(retrieved, version=self.version), 0, 0, 0
+        )
+        result = self(
+            name, text, partition_id=pid, object_id=oid, cdbfmt=3, attributes=int.from_bytes(parameters, "big"),
+            **fields,
+        )
+        assert result.good, result
+        found = parse_set_list(result.data[retrieved:], version=self.version)
+        return [each.value or None for each in found]
+
+    def set(self, pid: int, oid: int, *attributes: tuple[int, int, bytes]) -> Result:
+        """SET ATTRIBUTES with a list."""
+        text = encode_set_list([Attribute(*each) for each in attributes], version=self.version)
+        parameters = struct.pack(">7I", 0, 0, 0, 0, len(text), 0, 0)
+        return self(
+            "SET ATTRIBUTES", text, partition_id=pid, object_id=oid, cdbfmt=3,
+            attributes=int.from_bytes(parameters, "big"),
+        )
+
+
+def ids(data: bytes) -> list[int]:
+    """The ids of LIST data."""
+    return [int.from_bytes(data[at : at + 8], "big") for at in range(24, len(data), 8)]

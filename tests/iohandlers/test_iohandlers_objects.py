@@ -1,0 +1,107 @@
+"""Object stores: transactions, and data compared with a model, on a folder and in memory."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iohandlers.objects_memory import open_store as open_memory
+from iohandlers.objects_sqlite import open_store
+from scsiemu.io_requests import PENDING, ExtentKind, Flush, Ticket
+from scsiemu.object_requests import ObjectKind, ObjectTransaction, Rollback, Transact
+
+TICKET = cast(Ticket, object())
+
+
+def ask(store: Any, request: Any) -> Any:
+    """Submit, and wait for the answer."""
+    answer = store.submit(request, TICKET)
+    while answer is PENDING:
+        select.select([store.fileno()], [], [], 10)
+        answer = next((late for _, late in store.reap()), PENDING)
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_rollback_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    """A transaction that raises Rollback has its answer, and nothing else of it is there."""
+    store = open_memory() if kind == "memory" else open_store(path=str(tmp_path / "osd"))
+
+    def work(tx: ObjectTransaction) -> None:
+        tx.create(1 << 16, 0, ObjectKind.PARTITION)
+        tx.create(1 << 16, 1 << 16, ObjectKind.USER)
+        tx.write(1 << 16, 1 << 16, 0, b"data")
+        raise Rollback("refused")
+
+    assert ask(store, Transact(work)) == "refused"
+    assert ask(store, Transact(lambda tx: (tx.kind(1 << 16, 0), tx.used(0, 0), tx.count(0, 2)))) == (None, 0, 0)
+    store.close()
+
+
+def test_folder_survives(tmp_path: Path) -> None:
+    """What was answered is there when the folder is opened again; two cannot have it open."""
+    path = str(tmp_path / "osd")
+    store = open_store(path=path)
+    ask(store, Transact(lambda tx: tx.create((1 << 64) - 1, 0, ObjectKind.PARTITION)))
+    with pytest.raises(ValueError, match="another server"):
+        open_store(path=path)
+    ask(store, Flush())
+    store.close()
+    again = open_store(path=path)
+
+    assert ask(again, Transact(lambda tx: tx.objects(0, ObjectKind.PARTITION, 0, 9))) == [(1 << 64) - 1]
+    again.close()
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(("write", "clear", "truncate")), st.integers(0, 20000), st.integers(0, 9000)), max_size=12
+)
+
+
+@given(_STEPS)
+def test_data_model(steps: list[tuple[str, int, int]]) -> None:
+    """Data is what a bytearray would hold; extents cover it; holes are zeros; pieces are counted."""
+    store = open_memory()
+    model = bytearray()
+    pid, oid = 1 << 16, 1 << 17
+
+    def work(tx: ObjectTransaction) -> None:
+        tx.create(pid, 0, ObjectKind.PARTITION)
+        tx.create(pid, oid, ObjectKind.USER)
+        for turn, (verb, offset, length) in enumerate(steps):
+            if verb == "write":
+                if length:
+                    tx.write(pid, oid, offset, bytes((turn + 1,)) * length)
+                    model.extend(bytes(max(0, offset + length - len(model))))
+                    model[offset : offset + length] = bytes((turn + 1,)) * length
+            elif verb == "truncate":
+                tx.truncate(pid, oid, offset)
+                del model[offset:]
+                model.extend(bytes(offset - len(model)))
+            else:
+                offset = min(offset, len(model))
+                length = min(length, len(model) - offset)
+                tx.clear(pid, oid, offset, length)
+                model[offset : offset + length] = bytes(length)
+            assert tx.length(pid, oid) == len(model)
+            assert tx.read(pid, oid, 0, len(model)) == model
+        at = data = 0
+        for extent in tx.extents(pid, oid, 0, 1000):
+            assert extent.offset == at
+            at += extent.length
+            if extent.kind == ExtentKind.HOLE:
+                assert not any(model[extent.offset : at])
+            else:
+                data += -(-at // 4096) - extent.offset // 4096
+        assert at == len(model)
+        assert data * 4096 == tx.used(pid, oid) == tx.used(pid, 0) == tx.used(0, 0)
+
+    answer = ask(store, Transact(work))
+    store.close()
+
+    assert answer is None, answer
