@@ -46,8 +46,8 @@ class Rollback(Exception):
 class ObjectTransaction(Protocol):
     """An open transaction. Objects are (partition id, object id): the root is (0, 0), a partition (pid, 0).
 
-    Ids have 64 bits, page numbers 33 (see `PRIVATE_PAGE`), attribute numbers 32. Every method but `create` and `kind` is
-    asked only of objects that are there.
+    Ids have 64 bits, page numbers 33 (see `PRIVATE_PAGE`), attribute numbers 32. Every method but `create` and `kind`
+    is asked only of objects that are there.
     """
 
     def clock(self) -> int:

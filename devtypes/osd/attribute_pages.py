@@ -19,8 +19,8 @@ from scsiemu.object_requests import ObjectKind, ObjectTransaction
 from scsiemu.sense import CheckCondition, SenseCode
 
 __all__ = [
-    "ANY_PAGE", "CURRENT_COMMAND", "POLICY_ACCESS_TAG", "Names", "created_time", "number_of", "page_attributes", "page_form",
-    "pages", "set_attribute", "stamp",
+    "ANY_PAGE", "CURRENT_COMMAND", "POLICY_ACCESS_TAG", "Names", "created_time", "number_of", "page_attributes",
+    "page_form", "pages", "set_attribute", "stamp",
 ]
 
 CURRENT_COMMAND: Final = 0xFFFFFFFE

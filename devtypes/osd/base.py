@@ -27,7 +27,7 @@ from scsiemu.spc import SpcDeviceServer
 
 __all__ = ["OsdBase"]
 
-_ERROR_IDENTIFICATION: Final = 0x06
+_ERROR_IDENTIFICATION: Final = b"\x06"
 # DEFAULT, NONE, STRICT, RANGE: one after the other is strict, which is more than the others ask for.
 _ISOLATIONS: Final = (0, 1, 2, 3)
 
@@ -65,12 +65,11 @@ class OsdBase(SpcDeviceServer):
     def finish(self, command: Command, completion: Completion) -> None:
         """Sense data of object commands has the error identification descriptor (OSD-2 4.15.2.1)."""
         sense, operation = completion.sense, command.operation
-        if sense is not None and operation is not None and operation.opcode == OPCODE and command.fields is not None:
-            if not any(each[:1] == bytes((_ERROR_IDENTIFICATION,)) for each in sense.descriptors):
-                named = dict(command.fields.items())
-                ref = ObjectRef(named.get("partition_id", 0), named.get("object_id", 0), ObjectKind.USER)
-                descriptors = (error_identification(ref), *sense.descriptors)
-                completion.sense = dataclasses.replace(sense, descriptors=descriptors)
+        ours = operation is not None and operation.opcode == OPCODE
+        if ours and sense is not None and not any(each[:1] == _ERROR_IDENTIFICATION for each in sense.descriptors):
+            named = dict(command.fields.items()) if command.fields is not None else {}
+            ref = ObjectRef(named.get("partition_id", 0), named.get("object_id", 0), ObjectKind.USER)
+            completion.sense = dataclasses.replace(sense, descriptors=(error_identification(ref), *sense.descriptors))
         super().finish(command, completion)
 
     def names(self) -> Names:
