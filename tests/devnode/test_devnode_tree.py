@@ -120,7 +120,7 @@ def test_proc_devices_has_our_majors() -> None:
     """Our drivers come behind the machine's character devices, in place of its own lines."""
     text = character_devices("Character devices:\n  1 mem\n 21 sg\n250 bsg\n\nBlock devices:\n  8 sd\n")
 
-    assert text == "Character devices:\n  1 mem\n  9 st\n 21 sg\n248 bsg\n\nBlock devices:\n  8 sd\n"
+    assert text == "Character devices:\n  1 mem\n  9 st\n 21 sg\n248 bsg\n\nBlock devices:\n  8 sd\n 11 sr\n"
 
 
 def test_stat_layouts() -> None:

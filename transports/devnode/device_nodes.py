@@ -46,6 +46,8 @@ _UNIT_ATTENTION: Final = 6
 _MOST_ATTENTIONS: Final = 16
 _INQUIRY: Final = bytes.fromhex("120000006000")
 _PAGES: Final = (0x80, 0x83)
+_OPTICAL: Final = 5
+_MECHANISM: Final = bytes.fromhex("5a082a00000000008000")     # MODE SENSE(10) of the capabilities page
 _PATIENCE: Final = 30.0
 
 
@@ -99,7 +101,13 @@ class DeviceNodes:
             outcome = _execute(host, ScsiTask(address.unit, cdb, data_in_length=0xFC))
             if outcome.status == Status.GOOD and outcome.data_in:
                 pages.append((page, bytes(outcome.data_in)))
-        self._units.append(AttachedUnit(address, inquiry.ljust(36, b"\0"), host.name, tuple(pages)))
+        mechanism = b""
+        if inquiry and inquiry[0] & 0x1F == _OPTICAL:
+            outcome = _execute(host, ScsiTask(address.unit, _MECHANISM, data_in_length=128))
+            data = bytes(outcome.data_in)
+            if outcome.status == Status.GOOD and len(data) >= 8:
+                mechanism = data[8 + int.from_bytes(data[6:8], "big") :]
+        self._units.append(AttachedUnit(address, inquiry.ljust(36, b"\0"), host.name, tuple(pages), mechanism))
 
     @property
     def node_paths(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What a machine with our units looks like: the entries of /dev, /sys and /proc that programs look for.
 
 Paths and contents are those of Linux 6: /sys/class/scsi_generic, /sys/class/scsi_device, /sys/class/scsi_host,
-/sys/class/bsg, /sys/class/scsi_tape, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. There are
-no block devices.
+/sys/class/bsg, /sys/class/scsi_tape, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. Optical
+drives alone have block devices: /sys/block, /sys/class/block, /proc/sys/dev/cdrom/info.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from scsiemu._value import value
-from transports.devnode.nodes import KINDS, Node, UnitAddress, bsg_node, sg_node, st_nodes
+from transports.devnode.nodes import KINDS, Node, UnitAddress, bsg_node, sg_node, sr_node, st_nodes
 from transports.devnode.sg import SG_VERSION
 from transports.devnode.tree import Directory, Entry, Link, Special, Text, Tree
 
 __all__ = ["AttachedUnit", "build_tree", "character_devices"]
 
 _ROOT: Final = "/sys/devices/scsiemu"
-_MERGED: Final = ("/", "/dev", "/proc", "/proc/scsi", "/sys", "/sys/bus", "/sys/class", "/sys/devices")
-_TAPE, _CHANGER = 0x01, 0x08
+_MERGED: Final = (
+    "/", "/dev", "/proc", "/proc/scsi", "/proc/sys", "/proc/sys/dev", "/sys", "/sys/block", "/sys/bus", "/sys/class",
+    "/sys/class/block", "/sys/devices",
+)
+_TAPE, _OPTICAL, _CHANGER = 0x01, 0x05, 0x08
+# Lines of /proc/sys/dev/cdrom/info: byte and bits of the capabilities page (MMC).
+_ABILITIES: Final = (
+    ("close tray", 6, 0x20), ("open tray", 6, 0x08), ("lock tray", 6, 0x01), ("read multisession", 4, 0x40),
+    ("read MCN", 5, 0x40), ("play audio", 4, 0x01), ("write CD-R", 3, 0x01), ("write CD-RW", 3, 0x02),
+    ("read DVD", 2, 0x08), ("write DVD-R", 3, 0x10), ("write DVD-RAM", 3, 0x20),
+)
 _DEVICE_TYPES: Final = (
     "Direct-Access    ", "Sequential-Access", "Printer          ", "Processor        ", "WORM             ",
     "CD-ROM           ", "Scanner          ", "Optical Device   ", "Medium Changer   ", "Communications   ",
@@ -36,12 +45,14 @@ class AttachedUnit:
         inquiry: its standard INQUIRY data, at least 36 bytes.
         host_name: name of the "driver" of its host.
         pages: VPD pages by number, those of 80h and 83h that it has.
+        mechanism: of an optical drive: mode page 2Ah, where it has one.
     """
 
     address: UnitAddress
     inquiry: bytes
     host_name: str
     pages: tuple[tuple[int, bytes], ...] = ()
+    mechanism: bytes = b""
 
     @property
     def device_type(self) -> int:
@@ -66,15 +77,22 @@ def build_tree(units: Sequence[AttachedUnit], *, exists: Callable[[str], bool], 
     ):
         entries[path] = Directory()
     hosts: dict[int, AttachedUnit] = {}
-    tapes = 0
+    tapes = optical = 0
     for index, unit in enumerate(units):
         hosts.setdefault(unit.address.host, unit)
         place = _add_unit(entries, index, unit)
         if unit.device_type == _TAPE:
             _add_tape(entries, place, st_nodes(index, tapes, unit.address, unit.device_type))
             tapes += 1
+        elif unit.device_type == _OPTICAL:
+            _add_optical(entries, place, sr_node(index, optical, unit.address, unit.device_type))
+            optical += 1
         elif unit.device_type == _CHANGER:
             entries.setdefault("/dev/changer", Link(f"sg{index}"))
+    if optical:
+        entries["/proc/sys/dev/cdrom"] = Directory()
+        drives = [unit for unit in units if unit.device_type == _OPTICAL]
+        entries["/proc/sys/dev/cdrom/info"] = Text(_cdrom_info(drives).encode())
     for number, unit in hosts.items():
         _add_host(entries, number, unit)
     entries["/proc/devices"] = Text(character_devices(devices).encode())
@@ -85,13 +103,15 @@ def build_tree(units: Sequence[AttachedUnit], *, exists: Callable[[str], bool], 
 
 
 def character_devices(devices: str) -> str:
-    """A /proc/devices in which our drivers are."""
+    """A /proc/devices in which our drivers are, those of block devices, too."""
     lines = devices.splitlines() or ["Character devices:", "", "Block devices:"]
     names = {kind.name: kind for kind in KINDS.values() if not kind.block}
     kept = [line for line in lines if line.split()[1:] not in [[name] for name in names]]
     at = kept.index("") if "" in kept else len(kept)
     ours = [f"{kind.major:3d} {kind.name}" for kind in names.values()]
-    return "\n".join((*kept[:at], *ours, *kept[at:])) + "\n"
+    blocks = [f"{kind.major:3d} {kind.name}" for kind in KINDS.values() if kind.block]
+    rest = [line for line in kept[at:] if line not in blocks]
+    return "\n".join((*kept[:at], *ours, *rest, *blocks)) + "\n"
 
 
 def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> None:
@@ -107,6 +127,31 @@ def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> N
     entries[f"{place}/tape"] = Link(f"scsi_tape/{nodes[0].path.rpartition('/')[2]}")
     entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/st")
     entries["/sys/bus/scsi/drivers/st"] = Directory()
+
+
+def _add_optical(entries: dict[str, Entry], place: str, node: Node) -> None:
+    """The node of an optical drive, and its block device in /sys. The size there is that of an empty drive."""
+    name = node.path.rpartition("/")[2]
+    entries[node.path] = Special(node)
+    entries[f"/dev/scd{node.minor}"] = Link(name)
+    entries.setdefault("/dev/cdrom", Link(name))
+    _add_class(entries, place, "block", name, f"{node.kind.major}:{node.minor}\n")
+    for attribute, text in {"size": "0", "ro": "0", "removable": "1", "range": "1", "capability": "119"}.items():
+        entries[f"{place}/block/{name}/{attribute}"] = Text(f"{text}\n".encode())
+    entries[f"/sys/block/{name}"] = Link(f"..{place.removeprefix('/sys')}/block/{name}")
+    entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/sr")
+    entries["/sys/bus/scsi/drivers/sr"] = Directory()
+
+
+def _cdrom_info(drives: Sequence[AttachedUnit]) -> str:
+    """/proc/sys/dev/cdrom/info: a column for each drive, the last one first; what they can is said by page 2Ah."""
+    columns = [unit.mechanism.ljust(8, b"\0") for unit in reversed(drives)]
+    names = "\t".join(f"sr{number}" for number in reversed(range(len(drives))))
+    lines = ["CD-ROM information, Id: cdrom.c 3.20 2003/12/17", "", f"drive name:\t\t{names}"]
+    lines.append("drive # of slots:\t" + "\t".join("1" for _ in columns))
+    for name, at, bits in _ABILITIES:
+        lines.append(f"Can {name}:\t\t" + "\t".join(str(int(bool(page[at] & bits))) for page in columns))
+    return "\n".join(lines) + "\n\n\n"
 
 
 def _add_unit(entries: dict[str, Entry], index: int, unit: AttachedUnit) -> str:

@@ -13,10 +13,12 @@ from typing import Final
 from scsiemu._value import value
 
 __all__ = [
-    "KINDS", "Node", "NodeKind", "UnitAddress", "bsg_node", "is_node_family", "is_node_name", "sg_node", "st_nodes",
+    "KINDS", "Node", "NodeKind", "UnitAddress", "bsg_node", "is_node_family", "is_node_name", "sg_node",
+    "sr_node", "st_nodes",
 ]
 
 _ST_MAJOR: Final = 9
+_SR_MAJOR: Final = 11
 _SG_MAJOR: Final = 21
 _BSG_MAJOR: Final = 248             # of the range for dynamic numbers; /proc/devices says it
 
@@ -84,6 +86,7 @@ class Node:
 
 KINDS: Final[dict[str, NodeKind]] = {
     "st": NodeKind("st", _ST_MAJOR, False, re.compile(r"/dev/n?st[0-9]+[lma]?"), "/dev"),
+    "sr": NodeKind("sr", _SR_MAJOR, True, re.compile(r"/dev/(?:sr|scd)[0-9]+"), "/dev"),
     "sg": NodeKind("sg", _SG_MAJOR, False, re.compile(r"/dev/sg[0-9]+"), "/dev"),
     "bsg": NodeKind("bsg", _BSG_MAJOR, False, re.compile(r"/dev/bsg/[0-9]+:[0-9]+:[0-9]+:[0-9]+"), "/dev/bsg"),
 }
@@ -118,6 +121,11 @@ def st_nodes(index: int, number: int, address: UnitAddress, device_type: int) ->
              device_type, index)
         for stays, prefix in ((0, ""), (0x80, "n")) for mode, suffix in enumerate(("", "l", "m", "a"))
     )
+
+
+def sr_node(index: int, number: int, address: UnitAddress, device_type: int) -> Node:
+    """/dev/srN. Args as of `st_nodes`."""
+    return Node(KINDS["sr"], f"/dev/sr{number}", number, address, device_type, index)
 
 
 def sg_node(index: int, address: UnitAddress, device_type: int) -> Node:

@@ -26,6 +26,7 @@ from transports.devnode.path_calls import GO_ON, LATER, PathCalls
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ResetScope, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification, ProcessMemory, descriptor_of
 from transports.devnode.sg import SgFile
+from transports.devnode.sr import OpticalDrive
 from transports.devnode.st import TapeDrive
 from transports.devnode.syscalls import PATH_CALLS, Architecture
 from transports.devnode.transfer import Request
@@ -40,7 +41,7 @@ _SG_NUMBERS: Final = 0x22           # second byte of the ioctls of sg
 _SCSI_NUMBERS: Final = frozenset({Ioctl.SCSI_GET_IDLUN, Ioctl.SCSI_GET_BUS_NUMBER})
 
 # Kinds of nodes that have a driver of their own, made for a unit.
-DRIVERS: Final[Mapping[str, Callable[[int], Driver]]] = {"st": TapeDrive}
+DRIVERS: Final[Mapping[str, Callable[[int], Driver]]] = {"st": TapeDrive, "sr": OpticalDrive}
 
 
 @value

@@ -1,0 +1,68 @@
+"""The node of an optical drive under a command: what the driver's own tests cannot see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from devnode_world import ROOT, needs_nodes
+
+
+def run_disc(*words: str, kind: str = "rom") -> list[str]:
+    """Run a command that has an optical drive; its lines."""
+    needs_nodes()
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "fake_disc.py"), kind, *words],
+        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_optical_reads_and_seeks() -> None:
+    """dd and cat read the disc; pread, lseek and preadv know positions; the links lead to the node."""
+    assert run_disc("sh", "-c", """
+dd if=/dev/sr0 bs=1000 skip=100 count=2 2>/dev/null | od -v -An -tx1 | tail -1
+cat /dev/cdrom | wc -c; head -c 131072 /dev/scd0 | wc -c; stat -c '%F %t:%T' /dev/sr0; ls -l /dev/cdrom | cut -c1
+""") == [" 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31", "131072", "131072", "block special file b:0", "l"]
+    assert run_disc(sys.executable, "-c", """
+import errno, fcntl, os, struct
+fd = os.open("/dev/sr0", os.O_RDONLY)
+a, b = bytearray(2048), bytearray(3)
+print(os.pread(fd, 3, 4095), os.preadv(fd, [a, b], 4096), bytes(b), os.lseek(fd, 0, 2), os.lseek(fd, 2048, 0))
+print(os.read(fd, 1), struct.unpack("=Q", fcntl.ioctl(fd, 0x80081272, bytes(8))), fcntl.ioctl(fd, 0x5326, 0x7fffffff))
+hdr = fcntl.ioctl(fd, 0x5382, bytes(8)); print(hdr[:4])
+try: os.open("/dev/sr0", os.O_RDWR)
+except OSError as error: print(errno.errorcode[error.errno])
+""") == [r"b'\x01\x02\x02' 2051 b'\x03\x03\x03' 131072 2048", r"b'\x01' (131072,) 4", r"b'\x00\x00\x00\x00'", "EROFS"]
+
+
+def test_optical_writes() -> None:
+    """A disc that is written like a disk is; what another program reads is what was written."""
+    assert run_disc("sh", "-c", """
+printf hello | dd of=/dev/sr0 bs=5 seek=3 conv=notrunc 2>/dev/null; head -c 21 /dev/sr0 | od -An -c | head -1
+dd if=/dev/zero of=/dev/sr0 bs=64k 2>&1 | grep -o 'No space left'
+""", kind="ram") == [r"  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0   h", "No space left"]
+
+
+def test_optical_in_sys() -> None:
+    """What programs look for: block devices of /sys, /proc/devices, and what the drive can."""
+    lines = run_disc("sh", "-c", """
+cat /sys/class/block/sr0/dev /sys/block/sr0/removable /sys/block/sr0/device/type; tail -1 /proc/devices
+grep -e name -e DVD: -e CD-RW /proc/sys/dev/cdrom/info
+""")
+
+    assert lines[:4] == ["11:0", "1", "5", " 11 sr"]
+    assert [line.split() for line in lines[4:]] == [
+        ["drive", "name:", "sr0"], ["Can", "write", "CD-RW:", "0"], ["Can", "read", "DVD:", "1"],
+    ]
+
+
+def test_optical_none() -> None:
+    """Without a disc open is ENOMEDIUM, and with O_NONBLOCK the drive says so itself."""
+    assert run_disc("sh", "-c", "cat /dev/sr0 2>&1 || true", kind="none") == [
+        "cat: /dev/sr0: No medium found",
+    ]
