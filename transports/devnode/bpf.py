@@ -38,7 +38,7 @@ _ON_LOW_TOO: Final = (
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fstat",
     "lseek",
 )
-_IN_RANGE: Final = ("close", "fcntl", "dup", "fchdir")
+_IN_RANGE: Final = ("close", "fcntl", "dup", "dup2", "dup3", "fchdir")
 _ALWAYS: Final = ("getdents", "getdents64", "getcwd")
 _WITH_EMPTY_PATH: Final = (("newfstatat", 3), ("statx", 2))
 
@@ -56,7 +56,8 @@ def build_filter(architecture: Architecture, first: int, end: int) -> bytes:
     code.branch(_EQUAL, numbers["mmap"], yes="mmap")
     code.branch(_EQUAL, numbers["ioctl"], yes="ioctl")
     for name in _IN_RANGE:
-        code.branch(_EQUAL, numbers[name], yes="ours")
+        if name in numbers:
+            code.branch(_EQUAL, numbers[name], yes="ours")
     for name, _ in _WITH_EMPTY_PATH:
         code.branch(_EQUAL, numbers[name], yes=name)
     code.branch(_EQUAL, numbers["io_uring_setup"], yes="foreign")

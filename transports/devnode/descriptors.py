@@ -95,6 +95,7 @@ class Descriptors:
         file.sg = sg
         self._files[name] = file
         self._by_fileno[ours.fileno()] = file
+        self.number_changes(at)
         self._remember(note.pid, at, file)
         return file
 
@@ -106,7 +107,12 @@ class Descriptors:
             self._listener.give(note, copy, at=at, close_on_exec=close_on_exec)
         finally:
             os.close(copy)
-        self._remembered.pop((note.pid, at), None)
+        self.number_changes(at)
+
+    def number_changes(self, number: int) -> None:
+        """Another file gets this number, in whichever process or thread."""
+        for key in [key for key in self._remembered if key[1] == number]:
+            del self._remembered[key]
 
     def find(self, pid: int, number: int) -> OpenFile | None:                                    # hot
         """The file behind a descriptor of a process; None for what is none of ours."""

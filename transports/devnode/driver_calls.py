@@ -245,6 +245,7 @@ class DriverCalls:
             task = self._step(run, outcome)
             if task is None:
                 line.runs.popleft()
+                self._drop_dead(line)
                 outcome = None
                 continue
             now = task.started = monotonic()
@@ -256,6 +257,14 @@ class DriverCalls:
                 self._waiting[task] = line
                 return
             outcome = task.outcome
+
+    def _drop_dead(self, line: Line) -> None:
+        """Calls that stood in line and whose program has died are not begun."""
+        while line.runs and (note := line.runs[0].note) is not None and not self._listener.is_valid(note):
+            run = line.runs.popleft()
+            run.steps.close()
+            if run.failed is not None:
+                run.failed()
 
     def _step(self, run: _Run, outcome: Outcome | None) -> ScsiTask | None:
         """The next task; None where the call has ended and is answered."""

@@ -121,7 +121,8 @@ UNWATCHED: Final[dict[str, str]] = {
 # Calls on descriptors, watched where the descriptor is one of ours.
 FILE_CALLS: Final = (
     "read", "write", "close", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2",
-    "ioctl", "fstat", "lseek", "fcntl", "dup", "fchdir", "mmap", "getdents", "getdents64", "getcwd", "io_uring_setup",
+    "ioctl", "fstat", "lseek", "fcntl", "dup", "dup2", "dup3", "fchdir", "mmap", "getdents", "getdents64", "getcwd",
+    "io_uring_setup",
 )
 
 
@@ -154,21 +155,22 @@ _COMMON: Final = {
 ARCHITECTURES: Final = {
     "x86_64": Architecture("x86_64", 0xC000003E, _COMMON | {
         "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "lseek": 8, "mmap": 9,
-        "ioctl": 16,
-        "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "dup": 32, "bind": 49, "fcntl": 72,
+        "ioctl": 16, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "dup": 32, "dup2": 33,
+        "bind": 49, "fcntl": 72,
         "truncate": 76, "getdents": 78, "getcwd": 79, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83,
         "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "readlink": 89, "chmod": 90, "chown": 92,
         "lchown": 94, "utime": 132, "mknod": 133, "setxattr": 188, "lsetxattr": 189, "getxattr": 191,
         "lgetxattr": 192, "listxattr": 194, "llistxattr": 195, "removexattr": 197, "lremovexattr": 198,
         "getdents64": 217, "utimes": 235, "inotify_add_watch": 254, "openat": 257, "mkdirat": 258, "mknodat": 259,
         "fchownat": 260, "futimesat": 261, "newfstatat": 262, "unlinkat": 263, "renameat": 264, "linkat": 265,
-        "symlinkat": 266, "readlinkat": 267, "fchmodat": 268, "faccessat": 269, "utimensat": 280, "preadv": 295,
-        "pwritev": 296, "renameat2": 316, "preadv2": 327, "pwritev2": 328, "statx": 332,
+        "symlinkat": 266, "readlinkat": 267, "fchmodat": 268, "faccessat": 269, "utimensat": 280, "dup3": 292,
+        "preadv": 295, "pwritev": 296, "renameat2": 316, "preadv2": 327, "pwritev2": 328, "statx": 332,
     }, 317, 0o200000, 0o400000),
     "aarch64": Architecture("aarch64", 0xC00000B7, _COMMON | {
         "setxattr": 5, "lsetxattr": 6, "getxattr": 8, "lgetxattr": 9, "listxattr": 11, "llistxattr": 12,
-        "removexattr": 14, "lremovexattr": 15, "getcwd": 17, "dup": 23, "fcntl": 25, "inotify_add_watch": 27,
-        "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38,
+        "removexattr": 14, "lremovexattr": 15, "getcwd": 17, "dup": 23, "dup3": 24, "fcntl": 25,
+        "inotify_add_watch": 27, "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35,
+        "symlinkat": 36, "linkat": 37, "renameat": 38,
         "truncate": 45, "faccessat": 48, "chdir": 49, "fchdir": 50, "fchmodat": 53, "fchownat": 54, "openat": 56,
         "close": 57,
         "getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67,
