@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "run": ("scsiemu.app.run", "serve units while a command runs: scsiemu run --disk 1G -- COMMAND {uri}"),
     "exec": ("scsiemu.app.exec", "run a command with device nodes: scsiemu exec --disk 1G -- sg_inq /dev/sg0"),
     "send": ("scsiemu.app.send", "log in to a unit, execute a CDB, print what comes back"),
+    "osd": ("scsiemu.app.osd", "use an object storage device: format, mkpart, put, get, ls, attr, rm"),
     "decode": ("scsiemu.app.explain", "explain the bytes of a CDB, sense data, a PDU, or Data-In"),
     "list": ("scsiemu.app.listing", "list device types, unit options, io handlers and transports"),
 }
@@ -32,7 +33,7 @@ _EXIT_CODES: Final = """exit codes:
   0   done, or ended by SIGTERM or SIGINT
   2   the command line is wrong
   3   something cannot be opened, bound or set up
-  4   the unit answered with another status than GOOD (send), or nothing could be decoded (decode)
+  4   the unit answered with another status than GOOD (send, osd), or nothing could be decoded (decode)
   5   no connection, or the login was refused
   70  a bug in scsiemu
 run and exec end with the exit code of their command, 126 or 127 where that cannot be run."""

@@ -29,7 +29,7 @@ from scsiemu.sense import SenseKey, decode_sense
 from scsiemu.services import Client, ConnectRequest, Outcome
 from scsiemu.unit_options import parse_seconds, parse_size
 
-__all__ = ["add_arguments", "command"]
+__all__ = ["add_arguments", "clear_attentions", "command", "connect_unit"]
 
 _TEST_UNIT_READY: Final = bytes(6)
 _MOST_ATTENTIONS: Final = 16
@@ -77,10 +77,10 @@ def _send(arguments: argparse.Namespace) -> int:
     data_out = _data_out(arguments.data_out)
     tables = operation_tables()
     data_in_length = _data_in_length(arguments, cdb, find_operation(cdb, tables), data_out)
-    client = _connect(scheme, arguments)
+    client = connect_unit(scheme, arguments)
     try:
         if not arguments.keep_attentions:
-            _clear_attentions(client)
+            clear_attentions(client)
         outcome = client.execute(cdb, data_out=data_out, data_in_length=data_in_length)
     except OSError as error:
         raise Failure(f"{arguments.url}: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
@@ -95,7 +95,8 @@ def _send(arguments: argparse.Namespace) -> int:
     return ExitCode.OK if outcome.status in (Status.GOOD, Status.CONDITION_MET) else ExitCode.REFUSED
 
 
-def _connect(scheme: str, arguments: argparse.Namespace) -> Client:
+def connect_unit(scheme: str, arguments: argparse.Namespace) -> Client:
+    """Log in as `url`, `initiator`, `chap`, `mutual_chap` and `timeout` say. Raises Failure."""
     secrets = {}
     for option, text in (("--chap", arguments.chap), ("--mutual-chap", arguments.mutual_chap)):
         if text is not None:
@@ -124,7 +125,8 @@ def _without_secrets(text: str) -> str:
     return _SECRET_IN_QUERY.sub(r"\1***", _SECRET.sub(r"\1%***@", text))
 
 
-def _clear_attentions(client: Client) -> None:
+def clear_attentions(client: Client) -> None:
+    """Take the unit attentions of a new session away."""
     for _ in range(_MOST_ATTENTIONS):
         outcome = client.execute(_TEST_UNIT_READY)
         sense = decode_sense(outcome.sense)

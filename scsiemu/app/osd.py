@@ -1,0 +1,211 @@
+"""Use an object storage device: partitions, objects and their attributes.
+
+    scsiemu osd format URL                         remove everything
+    scsiemu osd mkpart URL [PID]                   make a partition
+    scsiemu osd put URL PID FILE [OID]             keep a file (- is stdin) as an object
+    scsiemu osd get URL PID OID [FILE]             fetch an object
+    scsiemu osd ls URL [PID]                       partitions, or objects of one
+    scsiemu osd attr URL PID OID PAGE NUMBER [HEX] get an attribute, or set it
+    scsiemu osd rm URL PID [OID]                   remove an object, or an empty partition
+
+Numbers may be hexadecimal (0x10000). The commands are those of OSD-2 without security, or of OSD-1 with --osd1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from devtypes.osd.attribute_lists import Attribute
+from devtypes.osd.requests import Request, parse_attributes, parse_ids, request
+from scsiemu import decode
+from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.send import clear_attentions, connect_unit
+from scsiemu.sam import STATUS_NAMES, Status
+from scsiemu.sense import SenseKey, decode_sense
+from scsiemu.services import Client
+
+__all__ = ["add_arguments", "command"]
+
+_PART: Final = 1 << 20
+_LIST: Final = 1 << 16
+_CURRENT_COMMAND: Final = 0xFFFFFFFE
+_LOGICAL_LENGTH: Final = (1, 0x82)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `osd`."""
+    parser.add_argument("action", choices=sorted(_ACTIONS), metavar="ACTION", help=", ".join(sorted(_ACTIONS)))
+    parser.add_argument("url", metavar="URL", help="of the unit: iscsi://HOST:PORT/TARGET/LUN")
+    parser.add_argument("words", nargs="*", metavar="ARGUMENT", help="see above")
+    parser.add_argument("--osd1", action="store_true", help="send the commands of OSD-1")
+    parser.add_argument("--initiator", metavar="NAME", default="", help="our iSCSI name")
+    parser.add_argument("--chap", metavar="USER:SECRETFILE", help="how we authenticate")
+    parser.add_argument("--mutual-chap", metavar="USER:SECRETFILE", help="how the target must")
+    parser.add_argument("--timeout", metavar="SECONDS", default="30", help="for the login and for each command")
+    parser.add_argument(
+        "--insecure-permissions", action="store_true", help="take secret files that others can read"
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Do it; prints what it did. Raises Failure."""
+    action, least, most = _ACTIONS[arguments.action]
+    if not least <= len(arguments.words) <= most:
+        raise Failure(f"osd {arguments.action}: wrong number of arguments; see scsiemu osd --help", ExitCode.USAGE)
+    scheme, colon, _ = arguments.url.partition("://")
+    if not colon:
+        raise Failure(f"{arguments.url} is no URL of a unit: iscsi://HOST:PORT/TARGET/LUN", ExitCode.USAGE)
+    client = connect_unit(scheme, arguments)
+    try:
+        clear_attentions(client)
+        told = action(_Unit(client, version=1 if arguments.osd1 else 2), arguments.words)
+    except OSError as error:
+        raise Failure(f"osd: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
+    finally:
+        client.close()
+    if arguments.json and told:
+        print(json.dumps(told))
+    else:
+        for line in told.get("ids", [value for key, value in told.items() if key in ("id", "value")]):
+            print(line)
+    return ExitCode.OK
+
+
+class _Unit:
+    """Commands to one unit. Raises Failure for what the unit refuses."""
+
+    def __init__(self, client: Client, *, version: int) -> None:
+        self._client = client
+        self.version = version
+
+    def do(self, name: str, **rest: Any) -> tuple[Request, bytes]:
+        """Send a command; it and its Data-In."""
+        sent = request(name, version=self.version, **rest)
+        outcome = self._client.execute(sent.cdb, data_out=sent.data_out, data_in_length=sent.data_in)
+        sense = decode_sense(outcome.sense)
+        recovered = sense is not None and sense.code.key == SenseKey.RECOVERED_ERROR
+        if outcome.status != Status.GOOD and not recovered:
+            why = decode.explain_sense(outcome.sense).title if outcome.sense else STATUS_NAMES.get(outcome.status, "")
+            raise Failure(f"osd: {name}: {why}", ExitCode.REFUSED)
+        return sent, outcome.data_in
+
+    def attributes(self, name: str, *wanted: tuple[int, int], **rest: Any) -> list[bytes]:
+        """A command that gets attributes; their values."""
+        sent, data = self.do(name, get=wanted, **rest)
+        return [each.value or b"" for each in parse_attributes(sent, data, version=self.version)]
+
+
+def _format(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    unit.do("FORMAT OSD")
+    return {"formatted": True}
+
+
+def _mkpart(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    wanted = _number(words[0]) if words else 0
+    (made,) = unit.attributes("CREATE PARTITION", (_CURRENT_COMMAND, 3), partition_id=wanted)
+    return {"id": _shown(int.from_bytes(made, "big"))}
+
+
+def _put(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, wanted = _number(words[0]), _number(words[2]) if len(words) > 2 else 0
+    data = _contents(words[1])
+    (made,) = unit.attributes("CREATE", (_CURRENT_COMMAND, 4), partition_id=pid, object_id=wanted)
+    oid = int.from_bytes(made, "big")
+    for at in range(0, len(data), _PART):
+        part = data[at : at + _PART]
+        unit.do("WRITE", data=part, partition_id=pid, object_id=oid, length=len(part), starting_byte_address=at)
+    return {"id": _shown(oid), "length": len(data)}
+
+
+def _get(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, oid = _number(words[0]), _number(words[1])
+    (length,) = unit.attributes("GET ATTRIBUTES", _LOGICAL_LENGTH, partition_id=pid, object_id=oid)
+    left = int.from_bytes(length, "big")
+    with _place(words[2]) if len(words) > 2 else nullcontext(sys.stdout.buffer) as place:
+        for at in range(0, left, _PART):
+            part = min(_PART, left - at)
+            fields = {"length": part, "starting_byte_address": at}
+            place.write(unit.do("READ", data_in=part, partition_id=pid, object_id=oid, **fields)[1])
+    return {"length": left} if len(words) > 2 else {}
+
+
+def _ls(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid = _number(words[0]) if words else 0
+    found: list[int] = []
+    start = 0
+    while True:
+        data = unit.do("LIST", data_in=_LIST, partition_id=pid, allocation_length=_LIST, initial_object_id=start)[1]
+        some, start = parse_ids(data)
+        found += some
+        if not start or not some:
+            return {"ids": [_shown(each) for each in found]}
+
+
+def _attr(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, oid, page, number = (_number(word) for word in words[:4])
+    if len(words) == 4:
+        (found,) = unit.attributes("GET ATTRIBUTES", (page, number), partition_id=pid, object_id=oid)
+        return {"value": found.hex()}
+    try:
+        data = bytes.fromhex(words[4])
+    except ValueError:
+        raise Failure(f"osd attr: {words[4]!r} is not hexadecimal", ExitCode.USAGE) from None
+    unit.do("SET ATTRIBUTES", set=(Attribute(page, number, data),), partition_id=pid, object_id=oid)
+    return {"set": True}
+
+
+def _rm(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid = _number(words[0])
+    if len(words) > 1:
+        unit.do("REMOVE", partition_id=pid, object_id=_number(words[1]))
+    else:
+        unit.do("REMOVE PARTITION", partition_id=pid)
+    return {"removed": True}
+
+
+_ACTIONS: Final[dict[str, tuple[Callable[[_Unit, list[str]], dict[str, Any]], int, int]]] = {
+    "format": (_format, 0, 0),
+    "mkpart": (_mkpart, 0, 1),
+    "put": (_put, 2, 3),
+    "get": (_get, 2, 3),
+    "ls": (_ls, 0, 1),
+    "attr": (_attr, 4, 5),
+    "rm": (_rm, 1, 2),
+}
+
+
+def _number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 64:
+        raise Failure(f"osd: {text!r} is not a number of 64 bits", ExitCode.USAGE)
+    return number
+
+
+def _place(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("wb")
+    except OSError as error:
+        raise Failure(f"osd get: {path} cannot be written: {error.strerror}") from None
+
+
+def _shown(number: int) -> str:
+    return f"{number:#x}"
+
+
+def _contents(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(f"osd put: {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,107 @@
+"""`scsiemu osd` against `scsiemu serve --osd`: objects outlive the server, and Wireshark reads every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scsiemu.testing.served import IscsiTarget
+
+SECONDS = 60
+
+
+def osd(*words: str, code: int = 0) -> str:
+    """`scsiemu osd`, to its end; what it printed."""
+    command = [sys.executable, "-m", "scsiemu.app", "osd", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert ended.returncode == code, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("version", [[], ["--osd1"]], ids=["osd2", "osd1"])
+def test_osd_objects_outlive_server(version: list[str], tmp_path: Path) -> None:
+    """Put, attributes, list, kill, get: what was answered is there after the server was killed."""
+    data = bytes(range(256)) * 8000
+    (tmp_path / "in").write_bytes(data)
+    killed = IscsiTarget("--osd", str(tmp_path / "osd"))
+    try:
+        url = killed.url
+        osd("format", url, *version)
+        pid = osd("mkpart", url, *version).strip()
+        oid = osd("put", url, pid, str(tmp_path / "in"), *version).strip()
+        osd("attr", url, pid, oid, "0x10001", "1", "c0ffee", *version)
+    finally:
+        killed.process.kill()
+        killed.process.communicate()
+    with IscsiTarget("--osd", str(tmp_path / "osd")) as served:
+        url = served.url
+
+        assert osd("ls", url, *version) == f"{pid}\n"
+        assert json.loads(osd("ls", url, pid, "--json", *version)) == {"ids": [oid]}
+        assert osd("attr", url, pid, oid, "0x10001", "1", *version) == "c0ffee\n"
+        osd("get", url, pid, oid, str(tmp_path / "out"), *version)
+        assert (tmp_path / "out").read_bytes() == data
+        osd("rm", url, pid, code=4)
+        osd("rm", url, pid, oid, *version)
+        osd("rm", url, pid, *version)
+        assert osd("ls", url, *version) == ""
+
+
+def test_osd_wrong_use() -> None:
+    """Wrong words are exit code 2, no connection is 5."""
+    osd("put", "iscsi://127.0.0.1:1/iqn.2026-11.example:a/0", code=2)
+    osd("ls", "iscsi://127.0.0.1:1/iqn.2026-11.example:a/0", code=5)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("version", [[], ["--osd1"]], ids=["osd2", "osd1"])
+def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """Wireshark finds our service actions, ids and attributes where we put them, and nothing malformed."""
+    tool = require_tool("tshark")
+    if os.geteuid() != 0:
+        pytest.skip("capturing on the loopback interface needs root")
+    (tmp_path / "in").write_bytes(b"hello")
+    capture = tmp_path / "capture.pcapng"
+    with IscsiTarget("--osd", ":memory:") as served:
+        port = served.portal.rpartition(":")[2]
+        watcher = subprocess.Popen(
+            [tool, "-q", "-i", "lo", "-f", f"tcp port {port}", "-w", str(capture)], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert watcher.stderr is not None
+            for line in watcher.stderr:
+                if "Capturing on" in line:
+                    break
+            time.sleep(1)
+            osd("mkpart", served.url, "0x12345", *version)
+            osd("put", served.url, "0x12345", str(tmp_path / "in"), "0x23456", *version)
+            osd("attr", served.url, "0x12345", "0x23456", "0x10001", "7", "c0ffee", *version)
+            osd("attr", served.url, "0x12345", "0x23456", "0x10001", "7", *version)
+            osd("ls", served.url, "0x12345", *version)
+            time.sleep(1)
+        finally:
+            watcher.terminate()
+            watcher.wait(30)
+
+    def fields(display: str, *names: str) -> list[list[str]]:
+        command = [tool, "-r", str(capture), "-d", f"tcp.port=={port},iscsi", "-Y", display, "-T", "fields"]
+        for name in names:
+            command += ["-e", name]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
+        return [line.split("\t") for line in output.splitlines()]
+
+    base = 0x8800 if version else 0x8880
+    names = ("svcaction", "partition_id", "requested_partition_id", "user_object_id", "requested_user_object_id")
+    commands = fields("iscsi.opcode == 1 && scsi_osd.svcaction", *(f"scsi_osd.{name}" for name in names))
+    print(commands)
+    print(fields("scsi_osd.attribute.number", "frame.number", "iscsi.opcode", "scsi_osd.attributes.page", "scsi_osd.attribute.number", "scsi_osd.attribute.length", "scsi_osd.set_attribute_value", "scsi_osd.attr_unknown"))
+    print(fields("scsi_osd", "frame.number", "iscsi.opcode", "_ws.col.Info", "_ws.malformed", "_ws.expert"))
+    assert [int(action, 0) - base for action, *_ in commands] == [0x0B, 0x02, 0x06, 0x0F, 0x0E, 0x03]
+    assert fields("_ws.malformed", "frame.number", "_ws.col.Info") == []
