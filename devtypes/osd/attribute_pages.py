@@ -193,7 +193,10 @@ def set_attribute(
         if length is not None and len(data) not in ((length,) if number == 0x82 else (0, length)):
             raise CheckCondition(wrong)
         if (ref.kind, kind, number) == (ObjectKind.USER, 1, 0x82):
-            tx.truncate(ref.pid, ref.oid, int.from_bytes(data, "big"))
+            new = int.from_bytes(data, "big")
+            if new >= 1 << 63:
+                raise CheckCondition(wrong)
+            tx.truncate(ref.pid, ref.oid, new)
             return
     tx.set_attribute(ref.pid, ref.oid, page, number, data or None)
 

@@ -42,6 +42,9 @@ __all__ = ["Answer", "CommandFunction", "Order", "Work", "error_identification"]
 
 _ALL_FUNCTIONS: Final = b"\xb0\x10\x30\x30"
 _BYPASS_TIMESTAMPS: Final = 0x7F
+_ENTRY: Final = 16
+_MOST_VALUE: Final = 0xFFFE         # FFFFh is how OSD-1 lists tell that an attribute is not there
+_MOST_SETS: Final = 1 << 20         # objects times attributes of one command
 
 
 class Order:
@@ -221,10 +224,12 @@ class Work:
             wrong = asc.INVALID_FIELD_IN_PARAMETER_LIST
         else:
             return
+        if len(self.affected) * len(wanted) > _MOST_SETS:
+            raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
         for ref in self.affected:
             self.require(ref)
             for each in wanted:
-                if len(each.value or b"") > self.limit:
+                if len(each.value or b"") > _MOST_VALUE:
                     raise CheckCondition(wrong)
                 try:
                     if ref.kind == ObjectKind.USER and (each.page, each.number) == (1, 0x82):
@@ -271,17 +276,23 @@ class Work:
     def _collect(
         self, ref: ObjectRef, wanted: list[tuple[int, int]], known: dict[int, dict[int, bytes]]
     ) -> Generator[Attribute, None, None]:
+        everything: list[int] = []
+        left = self.limit
         for page, number in wanted:
             if page == ALL and number != ALL:
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
-            for each in pages(self.tx, ref) if page == ALL else (page,):
+            if page == ALL and not everything:
+                everything = pages(self.tx, ref)
+            for each in everything if page == ALL else (page,):
                 if each not in known:
                     known[each] = page_attributes(self.tx, ref, each, self.names, self.now)
                 found = known[each]
-                if number == ALL:
-                    yield from (Attribute(each, number_, data) for number_, data in found.items())
-                else:
-                    yield Attribute(each, number, found.get(number))
+                for one in tuple(found) if number == ALL else (number,):
+                    data = found.get(one)
+                    left -= _ENTRY + len(data or b"")
+                    if left < 0:                        # asked for again and again: more than one command moves
+                        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+                    yield Attribute(each, one, data)
 
     def _current(self, ref: ObjectRef, change: int) -> dict[int, bytes]:
         """The current command attributes page (OSD-2 7.1.3.31)."""

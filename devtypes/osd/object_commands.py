@@ -34,6 +34,7 @@ _CREATE: Final = (
 _PLAIN: Final = (f"{_IDS} _:160", f"{_IDS} _:128 cdb_continuation_length:32")
 _FLUSH: Final = "_:3 dpo? fua _ flush_scope:2"
 _MAP: Final = f"{_IDS} allocation_length:64 starting_byte_address:64 map_type:16 _:16"
+_STEP: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 65536
 
 
@@ -198,12 +199,16 @@ def _punch(work: Work) -> bytes:
     old = work.tx.length(pid, oid)
     if offset + length > old:
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
-    at = offset
-    step = 1 << 20
-    while at + length < old:
-        part = work.tx.read(pid, oid, at + length, min(step, old - at - length))
-        work.tx.write(pid, oid, at, part)
-        at += len(part)
+    at = offset + length
+    while at < old and length:
+        for extent in work.tx.extents(pid, oid, at, 256):       # holes move as holes
+            at = extent.offset + extent.length
+            if extent.kind == ExtentKind.HOLE:
+                work.tx.clear(pid, oid, extent.offset - length, extent.length)
+                continue
+            for start in range(extent.offset, at, _STEP):
+                part = work.tx.read(pid, oid, start, min(_STEP, at - start))
+                work.tx.write(pid, oid, start - length, part)
     work.tx.truncate(pid, oid, old - length)
     work.stamp(work.ref, 5)
     return b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -91,17 +92,40 @@ def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callabl
             watcher.wait(30)
 
     def fields(display: str, *names: str) -> list[list[str]]:
-        command = [tool, "-r", str(capture), "-d", f"tcp.port=={port},iscsi", "-Y", display, "-T", "fields"]
+        kind = "scsi.decode_scsi_messages_as:Object Based Storage Device"       # no INQUIRY goes by
+        command = [tool, "-r", str(capture), "-o", kind, "-d", f"tcp.port=={port},iscsi", "-Y", display, "-T", "fields"]
         for name in names:
             command += ["-e", name]
         output = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
         return [line.split("\t") for line in output.splitlines()]
 
+    def sent(field: str) -> list[int]:
+        found = fields(f"iscsi.opcode == 1 && {field}", field)
+        return [int(word, 16) for (words,) in found for word in words.split(",")]
+
     base = 0x8800 if version else 0x8880
-    names = ("svcaction", "partition_id", "requested_partition_id", "user_object_id", "requested_user_object_id")
-    commands = fields("iscsi.opcode == 1 && scsi_osd.svcaction", *(f"scsi_osd.{name}" for name in names))
-    print(commands)
-    print(fields("scsi_osd.attribute.number", "frame.number", "iscsi.opcode", "scsi_osd.attributes.page", "scsi_osd.attribute.number", "scsi_osd.attribute.length", "scsi_osd.set_attribute_value", "scsi_osd.attr_unknown"))
-    print(fields("scsi_osd", "frame.number", "iscsi.opcode", "_ws.col.Info", "_ws.malformed", "_ws.expert"))
-    assert [int(action, 0) - base for action, *_ in commands] == [0x0B, 0x02, 0x06, 0x0F, 0x0E, 0x03]
+    found = fields("iscsi.opcode == 1 && scsi_osd.svcaction", "scsi_osd.svcaction")
+    actions = [int(words.partition(",")[0], 0) - base for (words,) in found]
+    assert actions == [0x0B, 0x02, 0x06, 0x0F, 0x0E, 0x03]
+    assert set(sent("scsi_osd.partition_id")) == set(sent("scsi_osd.requested_partition_id")) == {0x12345}
+    assert {0x23456} == set(sent("scsi_osd.user_object_id"))
+    # Set, asked for, answered: the lists in Data-Out and Data-In.
+    lists = fields("scsi_osd.attribute.number == 7", "scsi_osd.attributes.page", "scsi_osd.attribute.length")
+    assert lists == [["0x00010001", "3"], ["0x00010001", ""], ["0x00010001", "3"]]
     assert fields("_ws.malformed", "frame.number", "_ws.col.Info") == []
+
+
+def test_osd_document(tmp_path: Path) -> None:
+    """The commands of docs/osd.md do what they say."""
+    document = Path(__file__).parents[2] / "docs" / "osd.md"
+    (code,) = re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "scsiemu").write_text(f'#!/bin/sh\nexec {sys.executable} -m scsiemu.app "$@"\n')
+    (tmp_path / "scsiemu").chmod(0o700)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    script = ["sh", "-eu", "-c", code]
+    ended = subprocess.run(
+        script, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=SECONDS,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, "0x10000\n0x10000\n0x10000\n68656c6c6f\nhello\n"), ended.stderr
