@@ -43,7 +43,7 @@ def request(
     data: bytes = b"",
     data_in: int = 0,
     get: tuple[tuple[int, int], ...] = (),
-    set: tuple[Attribute, ...] = (),
+    set: tuple[tuple[int, int, bytes], ...] = (),
     **fields: int,
 ) -> Request:
     """A command by its name in the standard.
@@ -66,7 +66,7 @@ def request(
         retrieved = -(-data_in // grain) * grain
         words[:4] = [len(text), _append(out, text, grain, version), _ROOM, encode_offset(retrieved, version=version)]
     if set:
-        text = encode_set_list(list(set), version=version)
+        text = encode_set_list([Attribute(*each) for each in set], version=version)
         words[4:6] = [len(text), _append(out, text, grain, version)]
     if get or set:
         fields |= {"cdbfmt": 3, "attributes": int.from_bytes(struct.pack(">7I", *words), "big")}

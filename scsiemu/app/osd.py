@@ -21,9 +21,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from devtypes.osd.attribute_lists import Attribute
-from devtypes.osd.requests import Request, parse_attributes, parse_ids, request
-from scsiemu import decode
+from scsiemu import decode, registry
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.send import clear_attentions, connect_unit
 from scsiemu.sam import STATUS_NAMES, Status
@@ -83,11 +81,15 @@ class _Unit:
 
     def __init__(self, client: Client, *, version: int) -> None:
         self._client = client
+        try:
+            self.requests = registry.load(registry.REQUESTS, "osd")
+        except registry.PluginError as error:
+            raise Failure(str(error)) from None
         self.version = version
 
-    def do(self, name: str, **rest: Any) -> tuple[Request, bytes]:
+    def do(self, name: str, **rest: Any) -> tuple[Any, bytes]:
         """Send a command; it and its Data-In."""
-        sent = request(name, version=self.version, **rest)
+        sent = self.requests.request(name, version=self.version, **rest)
         outcome = self._client.execute(sent.cdb, data_out=sent.data_out, data_in_length=sent.data_in)
         sense = decode_sense(outcome.sense)
         recovered = sense is not None and sense.code.key == SenseKey.RECOVERED_ERROR
@@ -99,7 +101,7 @@ class _Unit:
     def attributes(self, name: str, *wanted: tuple[int, int], **rest: Any) -> list[bytes]:
         """A command that gets attributes; their values."""
         sent, data = self.do(name, get=wanted, **rest)
-        return [each.value or b"" for each in parse_attributes(sent, data, version=self.version)]
+        return [each.value or b"" for each in self.requests.parse_attributes(sent, data, version=self.version)]
 
 
 def _format(unit: _Unit, words: list[str]) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def _ls(unit: _Unit, words: list[str]) -> dict[str, Any]:
     start = 0
     while True:
         data = unit.do("LIST", data_in=_LIST, partition_id=pid, allocation_length=_LIST, initial_object_id=start)[1]
-        some, start = parse_ids(data)
+        some, start = unit.requests.parse_ids(data)
         found += some
         if not start or not some:
             return {"ids": [_shown(each) for each in found]}
@@ -157,7 +159,7 @@ def _attr(unit: _Unit, words: list[str]) -> dict[str, Any]:
         data = bytes.fromhex(words[4])
     except ValueError:
         raise Failure(f"osd attr: {words[4]!r} is not hexadecimal", ExitCode.USAGE) from None
-    unit.do("SET ATTRIBUTES", set=(Attribute(page, number, data),), partition_id=pid, object_id=oid)
+    unit.do("SET ATTRIBUTES", set=((page, number, data),), partition_id=pid, object_id=oid)
     return {"set": True}
 
 
