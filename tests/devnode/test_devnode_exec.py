@@ -492,3 +492,39 @@ def test_exec_documented_commands(tmp_path: Path, require_tool: Callable[[str], 
     ]
     assert len(commands) >= 4
     assert failed == []
+
+
+def test_exec_url_long_bidirectional_command() -> None:
+    """A CDB of 236 bytes with data both ways reaches a unit elsewhere as it reaches one of our own."""
+    program = """
+def osd(path, action, out=b"", length=0, partition=0, object=0, size=0):
+    raw = bytearray(236)
+    raw[0], raw[7], raw[8:10], raw[11] = 0x7F, 228, action.to_bytes(2, "big"), 0x20
+    raw[16:24], raw[24:32], raw[32:40] = (n.to_bytes(8, "big") for n in (partition, object, size))
+    if length:
+        raw[52:60] = 0xFFFFFFFE.to_bytes(4, "big") + length.to_bytes(4, "big")
+    given = (bytes(raw), out, bytes(length), bytes(64))
+    keep = [ctypes.create_string_buffer(data, max(1, len(data))) for data in given]
+    hdr = bytearray(160)
+    at = [ctypes.addressof(each) for each in keep]
+    struct.pack_into("=iIIIQ", hdr, 0, 0x51, 0, 0, 236, at[0])
+    struct.pack_into("=IQ", hdr, 44, 64, at[3])
+    struct.pack_into("=II", hdr, 60, len(out), 0)
+    struct.pack_into("=I", hdr, 68, length)
+    struct.pack_into("=QQ", hdr, 72, at[1], at[2])
+    fd = os.open(path, os.O_RDWR)
+    print(sg_io(fd, hdr), struct.unpack_from("=I", hdr, 116), struct.unpack_from("=ii", hdr, 136),
+          keep[2].raw.hex(), keep[3].raw[:32].hex())
+    os.close(fd)
+for path in ("/dev/bsg/0:0:0:0", "/dev/bsg/1:0:0:0"):
+    osd(path, 0x8881, size=1 << 20)
+    osd(path, 0x888B, partition=0x10000)
+    osd(path, 0x8882, partition=0x10000, object=0x10000)
+    osd(path, 0x8886, b"hello", 64, 0x10000, 0x10000, 5)
+"""
+    with IscsiTarget("--osd", "8M") as there:
+        lines = run_python(program, units=("--osd", "8M", "--url", there.url)).splitlines()
+
+    assert lines[:4] == lines[4:]
+    assert [line[:7] for line in lines[:4]] == ["ok (0,)"] * 4, lines
+    assert "fffffffe" in lines[3]           # the page of this command's attributes came back
