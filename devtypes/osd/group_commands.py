@@ -185,6 +185,19 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, ref, function, needed, order=order, any_kind=True)
 
+    @osd_operation(0x21, "REMOVE MEMBER OBJECTS", (None, _OBJECT[1]), standard="6.27")
+    def osd_remove_member_objects(self, command: Command, cdb: CdbFields) -> Steps:
+        """Remove every user object that is a member of a collection; the collection stays."""
+
+        def function(work: Work) -> bytes:
+            pid, cid = work.ref.pid, work.ref.oid
+            while some := work.tx.members(pid, cid, 0, 1024):
+                for oid in some:
+                    work.tx.remove(pid, oid)
+            return b""
+
+        return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
+
     @osd_operation(0x1A, "FLUSH COLLECTION", _OBJECT, options=_FLUSH, standard="6.12")
     def osd_flush_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything answered is on stable storage afterwards."""

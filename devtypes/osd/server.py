@@ -1,9 +1,9 @@
 """The object storage device, OSD-1 and OSD-2, put together of its parts.
 
 Both versions are one unit, told apart by the service action. Not here, and so refused by their service action: OBJECT
-STRUCTURE CHECK, QUERY, member commands, user tracking collections, COPY USER OBJECTS, snapshots and clones, READ MAPS
-AND COMPARE, SET KEY, SET MASTER KEY, PERFORM SCSI COMMAND, PERFORM TASK MANAGEMENT FUNCTION. Not here, and so refused
-by their field: CDB continuation, security methods other than NOSEC.
+STRUCTURE CHECK, QUERY, GET and SET MEMBER ATTRIBUTES, user tracking collections, COPY USER OBJECTS, snapshots and
+clones, READ MAPS AND COMPARE, SET KEY, SET MASTER KEY, PERFORM SCSI COMMAND, PERFORM TASK MANAGEMENT FUNCTION. Not
+here, and so refused by their field: CDB continuation, security methods other than NOSEC.
 """
 
 from __future__ import annotations

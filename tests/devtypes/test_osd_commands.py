@@ -259,3 +259,16 @@ def test_capability_fields(byte: int, value: int, pointer: int) -> None:
     assert allowed.good
     assert refused.sense is not None
     assert refused.sense.specific == FieldPointer(pointer)
+
+
+def test_remove_member_objects() -> None:
+    """REMOVE MEMBER OBJECTS takes the members and leaves the others and the collection (OSD-2 6.27)."""
+    osd = Osd().formatted()
+    osd("CREATE", partition_id=PID, number_of_user_objects=3)
+    osd("CREATE COLLECTION", partition_id=PID, object_id=OID + 9)
+    for oid in (OID, OID + 2):
+        osd.set(PID, oid, (4, 1, (OID + 9).to_bytes(8, "big")))
+    assert osd("REMOVE MEMBER OBJECTS", partition_id=PID, object_id=OID + 9).good
+
+    assert ids(osd("LIST", partition_id=PID, allocation_length=99).data) == [OID + 1]
+    assert ids(osd("LIST COLLECTION", partition_id=PID, allocation_length=99).data) == [OID + 9]
