@@ -16,8 +16,8 @@ PLAIN = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.INOUT
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"queues": 4, "fragment": 4096, "size": 256},
+        {"base": 0xFFF0},
+        {"queues": 4, "fragment": 8192, "size": 256},
         {"features": PLAIN, "fragment": 1 << 16, "size": 256},
         {"features": PLAIN & ~Feature.PROTOCOL_FEATURES, "indirect": False},
     ],

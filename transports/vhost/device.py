@@ -460,6 +460,8 @@ class VhostDevice:
         limit = self.port.limits.max_transfer
         if not 0 <= target < len(self._nexuses):
             code = Response.BAD_TARGET
+        elif len(self._tasks) > self.port.limits.requests:
+            code = Response.BUSY
         elif attribute is None or out > limit or into > limit or (out and into and not self._features & Feature.INOUT):
             code = Response.FAILURE
         else:

@@ -138,6 +138,7 @@ class FrontEnd:
         memory: bytes for buffers.
         seconds: that anything may take.
         target: number of the target that is spoken to.
+        base: where the indexes of the rings begin.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class FrontEnd:
         memory: int = 16 << 20,
         seconds: float = 20.0,
         target: int = 0,
+        base: int = 0,
     ) -> None:
         self.seconds = seconds
         self.target = target
@@ -177,7 +179,7 @@ class FrontEnd:
             self._begin(features)
             self._indirect = indirect and bool(self.features & Feature.INDIRECT_DESC)
             for index in range(FIRST_REQUEST_QUEUE + queues):
-                self.start_ring(index)
+                self.start_ring(index, base)
             for _ in range(_EVENT_BUFFERS):
                 self.post_event_buffer()
         except BaseException:
@@ -256,7 +258,7 @@ class FrontEnd:
         ring = self.queues.get(index)
         if ring is None:
             area = self._rings[index * 65536 : (index + 1) * 65536]
-            ring = self.queues[index] = _Ring(index, area, self.size, self.features)
+            ring = self.queues[index] = _Ring(index, area, self.size, self.features, base)
         at = _RINGS_USER + index * 65536
         self.tell(MessageRequest.SET_VRING_NUM, RingState(index, self.size).encode())
         self.tell(MessageRequest.SET_VRING_BASE, RingState(index, base).encode())
@@ -456,7 +458,7 @@ class FrontEnd:
 class _Ring:
     """The driver's side of a split virtqueue."""
 
-    def __init__(self, index: int, area: memoryview, size: int, features: int) -> None:
+    def __init__(self, index: int, area: memoryview, size: int, features: int, base: int) -> None:
         self.index = index
         self.size = size
         self.available_offset = 16 * size
@@ -473,8 +475,11 @@ class _Ring:
         self._event_index = bool(features & Feature.EVENT_IDX)
         self._free = list(range(size))
         self._chains: dict[int, tuple[Handle, list[int]]] = {}
-        self._next = 0                  # of the available ring
-        self._seen = 0                  # of the used ring
+        self._next = base               # of the available ring
+        self._seen = base               # of the used ring
+        self.available[1] = self.used[1] = base
+        if self._event_index:
+            self.available[2 + size] = self.used[2 + 4 * size] = base
 
     def add(self, chain: list[tuple[int, int, int]], handle: Handle) -> None:
         """Make a chain available, and kick where that is wanted."""

@@ -36,12 +36,14 @@ class VhostLimits:
 
     Args:
         queues: in all: control, event, and request queues.
+        requests: that one connection may have outstanding; further ones get BUSY.
         max_transfer: bytes of one request in one direction.
         data_out_bytes: of all requests together that hold Data-Out at a time.
         drain_seconds: how long a ring that is stopped waits for its requests.
     """
 
     queues: int = 66
+    requests: int = 2048
     max_transfer: int = 64 << 20
     data_out_bytes: int = 128 << 20
     drain_seconds: float = 10.0

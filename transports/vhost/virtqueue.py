@@ -20,7 +20,7 @@ from transports.vhost.messages import RingAddresses, VhostError
 __all__ = ["QUEUE_SIZE_LIMIT", "Chain", "VirtQueue"]
 
 QUEUE_SIZE_LIMIT: Final = 1024
-_INDIRECT_LIMIT: Final = 4096           # descriptors of an indirect table
+_INDIRECT_LIMIT: Final = 1024           # descriptors of an indirect table
 _NO_INTERRUPT: Final = 1
 _DESCRIPTOR: Final = struct.Struct("<QIHH")
 
@@ -136,6 +136,8 @@ class VirtQueue:
                 return None
         if count > self.size:
             raise VhostError(f"ring {self.index}: {count} chains are available in a ring of {self.size}")
+        if self.in_flight >= self.size:
+            raise VhostError(f"ring {self.index}: a descriptor is made available again before it was used")
         head = available[2 + self.base % self.size]
         chain = self._walk(head)
         self.base = (self.base + 1) & 0xFFFF
