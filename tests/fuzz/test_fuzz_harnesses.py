@@ -115,8 +115,23 @@ def plant_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VirtualDisk, "request_sense", broken)
 
 
+def plant_vhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that trips over the well-known LUN."""
+    from transports.vhost import device
+
+    lun_of = device.lun_of
+
+    def broken(field: bytes) -> Any:
+        if field[0] == 0xC1:
+            raise IndexError("planted")
+        return lun_of(field)
+
+    monkeypatch.setattr(device, "lun_of", broken)
+
+
 @pytest.mark.parametrize(
-    ("name", "plant"), [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands)]
+    ("name", "plant"),
+    [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands), ("vhost", plant_vhost)],
 )
 def test_harness_finds_planted_bug(
     name: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
