@@ -48,6 +48,8 @@ SOCKET_HALF = frozenset({
     "transports.devnode.seccomp",
     "transports.devnode.supervisor",
     "transports.devnode.working_directories",
+    "transports.http.server",
+    "transports.http.service",
     "transports.iscsi.client",
     "transports.iscsi.server",
     "transports.iscsi.service",
@@ -62,6 +64,9 @@ DOES_IO = frozenset({
     "socket", "ssl", "select", "selectors", "asyncio", "threading", "subprocess", "multiprocessing", "time", "random",
     "secrets", "uuid", "os", "io", "pathlib", "tempfile", "logging", "h11",
 })
+
+# h11 does no I/O: it is kept out of everything that is not about HTTP.
+MAY_IMPORT = frozenset({("transports.http.connection", "h11")})
 
 
 def layer(name: str) -> int:
@@ -123,7 +128,7 @@ def is_own(imported: str, package: str, own: str) -> bool:
 def test_architecture_sans_io_imports(name: str) -> None:
     """The engine, device types and the sans-IO half of transports import nothing that does I/O."""
     found = [f"line {line}: {imported}" for imported, line in imports(name)
-             if imported.partition(".")[0] in DOES_IO]
+             if imported.partition(".")[0] in DOES_IO and (name, imported) not in MAY_IMPORT]
 
     assert found == []
 

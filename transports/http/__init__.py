@@ -1,0 +1,1 @@
+"""HTTP: a CDB by curl, units and operations as JSON, metrics."""
