@@ -1,4 +1,4 @@
-"""Drive a harness by coverage-guided fuzzing: `python -m fuzz.run framing|login|commands|vhost [LIBFUZZER OPTIONS]`.
+"""Drive a harness by coverage-guided fuzzing: `python -m fuzz.run NAME [LIBFUZZER OPTIONS]`, NAME one of `HARNESSES`.
 
 Needs the package atheris (extra `fuzz`). Starts with the seeds in fuzz/seeds/NAME; what it finds it writes as crash-*
 files, which become seeds and tests. `-max_total_time=60` ends it after a minute.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 __all__ = ["HARNESSES", "harness", "main", "seeds"]
 
-HARNESSES = ("framing", "login", "commands", "vhost")
+HARNESSES = ("framing", "login", "commands", "vhost", "http")
 
 
 def harness(name: str) -> Callable[[bytes], None]:
