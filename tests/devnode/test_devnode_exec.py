@@ -399,32 +399,45 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_exec_killed_supervisor_takes_the_command_along() -> None:
-    """After SIGKILL of the program itself the command is gone, and nothing is left in /dev or /tmp."""
-    before = sorted(os.listdir("/dev")), {name for name in os.listdir("/tmp") if "scsiemu" in name}
-    process = start_exec(OPEN + "print('up', flush=True)\nimport time; time.sleep(60)", ("--disk", "1M"))
+# A command with a child and an orphan that has a session of its own and does not mind SIGTERM; the pids of all three.
+FAMILY = OPEN + """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child:
+    middle = os.fork()
+    if not middle:
+        os.setsid()
+        orphan = os.fork()
+        if orphan: print(os.getppid(), child, orphan, flush=True); os._exit(0)
+    else:
+        os.waitpid(middle, 0)
+time.sleep(60)
+"""
+
+
+def traces() -> tuple[object, ...]:
+    """What could be left of a run: nodes and files."""
+    files = [name for name in os.listdir("/tmp") if "scsiemu" in name]
+    return sorted(os.listdir("/dev")), files, os.listdir("/dev/shm")
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "guard", "command"])
+def test_exec_nothing_is_left(victim: str) -> None:
+    """After SIGKILL of the program, of the guard or of the command all three and what they started are gone."""
+    before = traces()
+    process = start_exec(FAMILY, ("--disk", "1M"))
     assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
-    (child,) = children_of(process.pid)
-    process.kill()
+    family = [int(word) for word in process.stdout.readline().split()]
+    (guard,) = children_of(process.pid)
+    assert family[0] in children_of(guard)
+    os.kill({"supervisor": process.pid, "guard": guard, "command": family[0]}[victim], signal.SIGKILL)
+
+    code = process.wait(20)
+    assert code == (-signal.SIGKILL if victim == "supervisor" else 128 + signal.SIGKILL)
+    assert [gone(pid) for pid in (guard, *family)] == [True] * 4
     process.communicate()
-
-    assert gone(child)
-    assert (sorted(os.listdir("/dev")), {name for name in os.listdir("/tmp") if "scsiemu" in name}) == before
-
-
-def test_exec_killed_command_ends_all() -> None:
-    """After SIGKILL of the command its own children are ended, too, and the exit code says so."""
-    process = start_exec(
-        "pid = os.fork()\nif pid: print(pid, os.getpid(), flush=True)\nimport time; time.sleep(60)", ("--disk", "1M")
-    )
-    assert process.stdout is not None
-    grandchild, child = map(int, process.stdout.readline().split())
-    os.kill(child, signal.SIGKILL)
-
-    assert process.wait(20) == 128 + signal.SIGKILL
-    assert gone(grandchild)
-    process.communicate()
+    assert traces() == before
 
 
 def test_exec_leftovers_end() -> None:

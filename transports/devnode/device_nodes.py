@@ -29,7 +29,7 @@ from scsiemu.sam import Status
 from scsiemu.services import Client
 from scsiemu.target import Target
 from transports.devnode.blocking_host import BlockingHost
-from transports.devnode.launch import CannotSupervise, Launched, architecture_here, end_leftovers, launch
+from transports.devnode.launch import CannotSupervise, architecture_here, launch
 from transports.devnode.local_host import LocalHost, TargetDriver
 from transports.devnode.machine import AttachedUnit, build_tree
 from transports.devnode.nodes import UnitAddress
@@ -150,7 +150,8 @@ class DeviceNodes:
                     launched.pidfd: lambda: True, launched.status.fileno(): started, signals.fileno(): stopped
                 })
             finally:
-                code = _end(launched, supervisor)
+                supervisor.close()
+                code = launched.finish()
         if exec_errors and exec_errors[0]:
             return NOT_FOUND if exec_errors[0] == errno.ENOENT else NOT_EXECUTABLE
         return code
@@ -159,18 +160,6 @@ class DeviceNodes:
         """Log out everywhere."""
         for host in self._hosts.values():
             host.close()
-
-
-def _end(launched: Launched, supervisor: Supervisor) -> int:
-    """After the command: its exit code, as shells have it."""
-    launched.signal(signal.SIGKILL)         # where we stop before it has ended
-    _, status = os.waitpid(launched.pid, 0)
-    # From here on calls of what is left fail with ENOSYS.
-    supervisor.close()
-    launched.close()
-    end_leftovers()
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
 
 
 class _Signals:

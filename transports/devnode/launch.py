@@ -1,7 +1,9 @@
 """Starts a command under the filter, and ends all of it again.
 
 The order, for which no call is answered too early: fork; in the child no_new_privs, the filter, its listener to us by
-a socket, exec. The command dies with us; what it has left behind when it ends is ended, too.
+a socket, exec. Between us and the command is a guard, a process that only waits for our end of a socket to be closed,
+by us or by our death: then it ends the command and whatever that has left behind, and tells by its own exit code how
+the command ended. Should the guard die first, the command dies with it, and the rest is ours to end.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
@@ -32,7 +34,7 @@ from transports.devnode.seccomp import (
 )
 from transports.devnode.syscalls import ARCHITECTURES, Architecture
 
-__all__ = ["CannotSupervise", "Launched", "architecture_here", "end_leftovers", "launch"]
+__all__ = ["CannotSupervise", "Launched", "architecture_here", "launch"]
 
 _RANGE: Final = 224                 # descriptors of ours, below 1024: select(2) can have no higher ones
 _TOP: Final = 1024
@@ -54,15 +56,23 @@ class CannotSupervise(OSError):
 class Launched:
     """A command that was started.
 
-    Attributes:
+    Args:
         pid: of it.
+        guard: of its guard.
+        control: while it is open the guard waits.
+
+    Attributes:
         pidfd: readable when it has ended.
         status: a socket: closed when the command runs, an error number where it cannot be.
         first, end: descriptor numbers of ours.
     """
 
-    def __init__(self, pid: int, listener: Listener, status: socket.socket, first: int, end: int) -> None:
-        self.pid = pid
+    def __init__(
+        self, pid: int, guard: int, control: socket.socket, listener: Listener, status: socket.socket, first: int,
+        end: int,
+    ) -> None:
+        self._guard = guard
+        self._control = control
         self.listener = listener
         self.status = status
         self.first = first
@@ -82,11 +92,14 @@ class Launched:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
-    def close(self) -> None:
-        """Close what belongs to it."""
+    def finish(self) -> int:
+        """End it and what it has left running, close what belongs to it; its exit code, as shells have it."""
+        self.signal(signal.SIGKILL)             # where we stop before it has ended
+        # From here on calls of what is left fail with ENOSYS.
         self.listener.close()
         self.status.close()
         os.close(self.pidfd)
+        return _end_guard(self._guard, self._control)
 
 
 def architecture_here() -> Architecture:
@@ -107,23 +120,26 @@ def launch(words: Sequence[str], environment: Mapping[str, str]) -> Launched:
     subreaper()
     probe = ctypes.create_string_buffer(b"probe", 8)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if not pid:
-        _child(ours, theirs, architecture, program, words, environment, end)
+    control, guarded = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    guard = os.fork()
+    if not guard:
+        control.close()
+        ours.close()
+        _guard(guarded, theirs, lambda: _child(theirs, architecture, program, words, environment, end))
     theirs.close()
+    guarded.close()
     message, filenos, _, _ = socket.recv_fds(ours, 64, 1)
     if not filenos:
-        os.waitpid(pid, 0)
+        _end_guard(guard, control)
         ours.close()
         number = int(message.split()[1]) if message else errno.EIO
         raise CannotSupervise(number, _REASONS.get(number, f"seccomp cannot be used: {os.strerror(number)}"))
-    launched = Launched(pid, Listener(filenos[0]), ours, first, end)
+    pid = int(message)
+    launched = Launched(pid, guard, control, Listener(filenos[0]), ours, first, end)
     try:
         ProcessMemory(launched.listener, Notification(0, pid, 0, ())).read(ctypes.addressof(probe), 5)
     except Refused:
-        launched.signal(signal.SIGKILL)
-        os.waitpid(pid, 0)
-        launched.close()
+        launched.finish()
         raise CannotSupervise(
             errno.EPERM,
             "the kernel does not let us read the memory of a child (kernel.yama.ptrace_scope of 2 or 3, or a "
@@ -133,13 +149,39 @@ def launch(words: Sequence[str], environment: Mapping[str, str]) -> Launched:
     return launched
 
 
+def _guard(guarded: socket.socket, theirs: socket.socket, command: Callable[[], None]) -> None:
+    """In the new process: never returns."""
+    code = 127
+    try:
+        # What a terminal sends to all of us is not for the guard.
+        kept = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        subreaper()
+        pid = os.fork()
+        if not pid:
+            guarded.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, kept)
+            command()
+        theirs.close()
+        guarded.recv(1)
+        code = _end_leftovers().get(pid, code)
+    finally:
+        os._exit(code)
+
+
+def _end_guard(guard: int, control: socket.socket) -> int:
+    """Let the guard end everything; the exit code of the command."""
+    control.close()
+    _, status = os.waitpid(guard, 0)
+    _end_leftovers()                             # of a guard that was killed
+    return _shell_code(status)
+
+
 def _child(
-    ours: socket.socket, theirs: socket.socket, architecture: Architecture, program: bytes, words: Sequence[str],
+    theirs: socket.socket, architecture: Architecture, program: bytes, words: Sequence[str],
     environment: Mapping[str, str], end: int,
 ) -> None:
     """In the new process: never returns."""
     try:
-        ours.close()
         parent_death_signal(signal.SIGKILL)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -149,7 +191,7 @@ def _child(
             resource.setrlimit(resource.RLIMIT_NOFILE, (end, hard))
         no_new_privileges()
         listener = install_filter(architecture, program)
-        socket.send_fds(theirs, [b"listener"], [listener])
+        socket.send_fds(theirs, [b"%d" % os.getpid()], [listener])
         os.close(listener)
         theirs.recv(1)                  # until we have been looked at
         os.execvpe(words[0], list(words), dict(environment))
@@ -169,38 +211,47 @@ def _descriptor_range() -> tuple[int, int]:
     return max(top - _RANGE, top // 2), top
 
 
-def end_leftovers() -> None:
-    """End what the command left running: SIGTERM, a moment, SIGKILL, until no child of ours is left."""
-    until = monotonic() + _GRACE
-    for pid in _children():
-        _kill(pid, signal.SIGTERM)
-    while _children() and monotonic() < until:
-        _reap()
-        sleep(0.005)
-    while left := _children():
-        for pid in left:
-            _kill(pid, signal.SIGKILL)
-        _reap()
-        sleep(0.001)
+def _end_leftovers() -> dict[int, int]:
+    """End all children: SIGTERM, a moment, SIGKILL; their exit codes by pid, as shells have them."""
+    codes: dict[int, int] = {}
+    number, until = signal.SIGTERM, monotonic() + _GRACE
+    told: set[int] = set()
+    while _reap(codes):
+        if number == signal.SIGTERM and monotonic() >= until:
+            number = signal.SIGKILL
+            told.clear()
+        for pid in _children() - told:
+            told.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        sleep(0.002)
+    return codes
 
 
-def _kill(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def _reap(codes: dict[int, int]) -> bool:
+    """Note who has ended. False: there are no children any more."""
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return True
+            codes[pid] = _shell_code(status)
+    except ChildProcessError:
+        return False
 
 
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _shell_code(status: int) -> int:
+    """An exit code as shells have it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
-def _children() -> list[int]:
+def _children() -> set[int]:
     """Our children, zombies too."""
     me = os.getpid()
-    found = []
+    found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):
             if int(path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]) == me:
-                found.append(int(path.parent.name))
+                found.add(int(path.parent.name))
     return found
