@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,25 @@ class Dimmer(Lamp):
 def test_support_table_rows() -> None:
     """A row for each operation in order of opcode and service action, a column for each device type."""
     assert support_table.support_table({"lamp": Lamp, "dimmer": Dimmer}).splitlines() == [
-        "| opcode | service action | command | lamp | dimmer | standard |",
-        "|---|---|---|---|---|---|",
-        "| C0h | 01h | DIM |  | if configured | LAMP-1 5.2 |",
-        "| C0h | 02h | LIGHT | yes | yes | LAMP-1 5.1 |",
+        "| opcode | service action | command | lamp | dimmer | standard | checked by |",
+        "|---|---|---|---|---|---|---|",
+        "| C0h | 01h | DIM |  | if configured | LAMP-1 5.2 |  |",
+        "| C0h | 02h | LIGHT | yes | yes | LAMP-1 5.1 |  |",
     ]
+
+
+def test_support_table_checked_by(tmp_path: Path) -> None:
+    """Programs come from recordings: broad ones first, of many only some, by device type where there are several."""
+    path = tmp_path / "checked_by.json"
+    path.write_text(json.dumps({
+        "one": {"dimmer": {"broad": ["c0/01", "c0/02", "12"], "narrow": ["c0/02"]}},
+        "two": {"lamp": {name: ["c0/02", "12"] for name in "abcde"}, "dimmer": {"narrow": ["c0/02"]}},
+        "three": {"lamp": {"e": ["00"]}},
+    }))
+    rows = support_table.support_table({"lamp": Lamp, "dimmer": Dimmer}, support_table.read_checks(path)).splitlines()
+
+    assert [row.split(" | ")[-1] for row in rows[2:]] == ["broad |", "lamp: e, a, c, d; dimmer: broad, narrow |"]
+    assert support_table.read_checks(tmp_path / "nothing") == {}
 
 
 def test_support_table_replaced_between_markers() -> None:

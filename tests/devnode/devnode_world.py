@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,12 +68,15 @@ class FakeMemory:
 
 
 def run_exec(
-    *words: str, units: tuple[str, ...] = ("--disk", "8M"), timeout: float = 60.0,
+    *words: str,
+    units: tuple[str, ...] = ("--disk", "8M"),
+    timeout: float = 60.0,
+    program: Sequence[str] = (sys.executable, "-m", "scsiemu.app.main"),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command under `scsiemu exec`."""
+    """Run a command under `scsiemu exec`; `program` are the words of `scsiemu`."""
     needs_nodes()
     return subprocess.run(
-        [sys.executable, "-m", "scsiemu.app.main", "exec", *units, "--", *words],
+        [*program, "exec", *units, "--", *words],
         capture_output=True, check=False, timeout=timeout, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
     )

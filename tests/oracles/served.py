@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from checked_by import program
 
 __all__ = ["Served", "serve"]
 
@@ -28,7 +29,7 @@ def serve(*options: str, seconds: float = 20) -> Iterator[Served]:
     A target that does not end cleanly within `seconds` of SIGTERM is a failure.
     """
     command = [
-        sys.executable, "-m", "scsiemu.app.main", "serve", "--listen", "127.0.0.1:0", "--json", "--exit-with-parent",
+        *program(), "serve", "--listen", "127.0.0.1:0", "--json", "--exit-with-parent",
         *options,
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

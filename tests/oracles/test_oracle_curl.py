@@ -8,11 +8,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checked_by import program
 from served import serve
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http.md"
@@ -101,7 +101,7 @@ def test_curl_expects_and_pipelines(require_tool: Callable[[str], str], tmp_path
 @contextlib.contextmanager
 def serving(words: list[str], *, told: list[str] | None = None, **environment: str) -> Iterator[str]:
     """`scsiemu serve` with these options: where HTTP listens. `told` gets a line of stderr, which has no other."""
-    command = [sys.executable, "-m", "scsiemu.app", "serve", "--json", "--exit-with-parent", *words]
+    command = [*program(), "serve", "--json", "--exit-with-parent", *words]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )

@@ -33,19 +33,25 @@ def test_qemu_boots(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     program = require_tool("qemu-system-x86_64")
     image = tmp_path / "boot.img"
     image.write_bytes(BOOT_SECTOR + MAGIC.ljust(512, b"\0") + bytes(1 << 20))
-    path, output = tmp_path / "vhost", tmp_path / "debug"
+    path = tmp_path / "vhost"
     served, machine = (
         shlex.split(line.replace("/tmp/scsiemu-vhost", str(path)).replace("boot.img", str(image)))
         for line in re.findall(r"```sh\n(.*)\n(.*)\n```", DOCUMENT.read_text(encoding="utf-8"))[0]
     )
     assert (served[:2], machine[0]) == (["scsiemu", "serve"], "qemu-system-x86_64")
     with serve(*served[2:]):
-        ended = subprocess.run(
-            [
-                program, *machine[1:], "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot",
-                "-debugcon", f"file:{output}", "-device", "isa-debug-exit",
-            ],
-            capture_output=True, text=True, timeout=60, check=False,
-        )
+        boot([program, *machine[1:]], tmp_path)
+
+
+def boot(machine: list[str], folder: Path) -> None:
+    """Run the machine; it must read the second sector."""
+    output = folder / "debug"
+    ended = subprocess.run(
+        [
+            *machine, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-debugcon", f"file:{output}",
+            "-device", "isa-debug-exit",
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+    )
 
     assert (ended.returncode, output.read_bytes()) == (EXIT_CODE, MAGIC), ended.stderr

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checked_by import Recording, program
 from sg3_inventory import ELSEWHERE, NOT_FOR_DISKS, NOT_RUN, ROWS, Row
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
@@ -22,7 +23,9 @@ UNITS = ("--disk", "8M,serial=SN-ONE", "--disk", "8M,serial=SN-TWO")
 
 
 @pytest.fixture(scope="module")
-def answers(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+def answers(
+    require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory, recorder_folder: Path
+) -> dict[str, tuple[int, str]]:
     """Exit code and output of each row's command, all of them run in one machine, one after the other."""
     require_tool("sg_inq")
     require_tool("sdparm")
@@ -34,8 +37,12 @@ def answers(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPat
         for number, row in enumerate(ALL)
     ]
     (folder / "script").write_text("\n".join(script) + "\n")
-    done = run_exec("sh", str(folder / "script"), str(folder), timeout=200, units=(*UNITS, "--state", str(folder)))
+    recording = Recording(recorder_folder)
+    recording.begin()
+    units = (*UNITS, "--state", str(folder))
+    done = run_exec("sh", str(folder / "script"), str(folder), timeout=200, units=units, program=program())
     assert done.returncode == 0, done.stderr
+    recording.end("sg3_inventory.py")
     return {
         row.command: (int((folder / f"code.{number}").read_text()),
                       (folder / f"out.{number}").read_text(errors="replace"))
@@ -65,7 +72,7 @@ def test_sg3_inventory_is_complete(require_tool: Callable[[str], str]) -> None:
 def shell(script: str, *units: str, require_tool: Callable[[str], str]) -> list[str]:
     """The output of a script of sg3_utils in a machine of its own, cut at lines of dashes."""
     require_tool("sg_inq")
-    done = run_exec("sh", "-c", f"exec 2>&1; {script}", units=units or UNITS, timeout=120)
+    done = run_exec("sh", "-c", f"exec 2>&1; {script}", units=units or UNITS, timeout=120, program=program())
     return done.stdout.decode(errors="replace").split("----\n")
 
 
@@ -150,6 +157,6 @@ def test_sg3_on_bsg(require_tool: Callable[[str], str]) -> None:
 
 def test_sg3_lsscsi(require_tool: Callable[[str], str]) -> None:
     """lsscsi finds the units in /sys and their nodes in /dev."""
-    done = run_exec(require_tool("lsscsi"), "-g", units=UNITS)
+    done = run_exec(require_tool("lsscsi"), "-g", units=UNITS, program=program())
 
     assert re.search(rb"\[0:0:0:1\] +disk +SCSIEMU +VIRTUAL DISK +0001 +- +/dev/sg1", done.stdout)
