@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from scsiemu import asc
 from scsiemu.cdb import CdbFields, CdbLayout
@@ -66,6 +66,12 @@ class ModeOperations(VpdPages):
         """The control mode page begins to be obeyed."""
         super().attached()
         self.mode_pages_reverted()
+
+    # Whether block descriptors have a long form (disks have; those of tape do not say where a block is).
+    has_long_descriptors: ClassVar[bool] = True
+
+    # Page code 00h asks for header and block descriptors alone, as drivers do that only want to know of those.
+    has_bare_mode_sense: ClassVar[bool] = False
 
     # --- what device types answer
     # ------------------------------------------------------------------------------
@@ -196,7 +202,7 @@ class ModeOperations(VpdPages):
     def mode_sense_10(self, command: Command, cdb: CdbFields) -> Completion:
         """Mode parameters with the eight-byte header."""
         pages = self._sense_pages(cdb)
-        long = bool(cdb.llbaa)
+        long = bool(cdb.llbaa) and self.has_long_descriptors
         blocks = b"" if cdb.dbd else self.block_descriptors(control=cdb.pc, long=long)
         length = (6 + len(blocks) + len(pages)).to_bytes(2, "big")
         middle = bytes((self.medium_type, self.device_specific_parameter, bool(long and blocks), 0))
@@ -206,6 +212,8 @@ class ModeOperations(VpdPages):
         """The pages that a MODE SENSE asks for."""
         if cdb.pc == PageControl.SAVED and not self.unit.has_state_store:
             raise CheckCondition(asc.SAVING_PARAMETERS_NOT_SUPPORTED)
+        if self.has_bare_mode_sense and not cdb.page_code and not cdb.subpage_code:
+            return b""
         wanted = self.mode_pages.select(cdb.page_code, cdb.subpage_code)
         if not wanted:
             known = cdb.page_code == 0x3F or any(key[0] == cdb.page_code for key in self.mode_pages.pages)

@@ -50,12 +50,14 @@ class UnitOption:
         help: one line.
         convert: from the text behind `=`, raising ValueError; None for an option without value, which becomes True.
         metavar: what `help` calls the text.
+        file: the text names a file, and `convert` gets what is in it.
     """
 
     name: str
     help: str
     convert: Callable[[str], Any] | None = None
     metavar: str = ""
+    file: bool = False
 
 
 @value
@@ -151,8 +153,18 @@ def parse_switch(text: str) -> bool:
     return text == "on"
 
 
-def parse_unit(text: str, declaration: UnitDeclaration) -> UnitArgument:
-    """The parts of a value such as `1G,removable,serial=A1`. Raises ValueError, one sentence."""
+def _no_files(path: str) -> str:
+    raise ValueError("no file can be read here")
+
+
+def parse_unit(
+    text: str, declaration: UnitDeclaration, *, read_file: Callable[[str], str] = _no_files
+) -> UnitArgument:
+    """The parts of a value such as `1G,removable,serial=A1`. Raises ValueError, one sentence.
+
+    Args:
+        read_file: the text of a file, for options that name one; raises ValueError.
+    """
     subject, *words = _split(text)
     if not subject:
         raise ValueError(f"it begins with {declaration.subject}")
@@ -173,7 +185,7 @@ def parse_unit(text: str, declaration: UnitDeclaration) -> UnitArgument:
         if not equals:
             raise ValueError(f"{name} needs a value: {name}={option.metavar}")
         try:
-            options[name] = option.convert(given)
+            options[name] = option.convert(read_file(given) if option.file else given)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return UnitArgument(subject, options)

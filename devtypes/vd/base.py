@@ -17,10 +17,9 @@ from scsiemu.command import Buffer, Command, Completion, Steps
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.identity import Identity
 from scsiemu.io_requests import Fill, Flush, IoRequest, Read, Write
-from scsiemu.nexus import Nexus
 from scsiemu.operations import Operation
 from scsiemu.sense import CheckCondition, FieldPointer, Sense
-from scsiemu.spc import SpcDeviceServer
+from scsiemu.spc_removal import RemovalPrevention
 
 __all__ = ["DiskBase", "ErrorCounters", "Ongoing"]
 
@@ -72,19 +71,18 @@ class ErrorCounters:
         self.uncorrected = 0
 
 
-class DiskBase(SpcDeviceServer):
+class DiskBase(RemovalPrevention):
     """Base of the mixins of a virtual disk.
 
     Args:
         config: what the disk is made of.
         identity: names of the unit; what is empty is derived.
-        options: further arguments of `SpcDeviceServer`.
+        options: further arguments of `RemovalPrevention`.
 
     Attributes:
         medium: it is there (always, unless the disk is removable).
         stopped: by START STOP UNIT.
         power_condition: the last one that START STOP UNIT selected, 1 is active.
-        preventing: nexuses that prevent medium removal, with the value of PREVENT.
         unreadable: blocks marked by WRITE LONG with WR_UNCOR.
         grown_defects: blocks given to REASSIGN BLOCKS.
         ongoing: the format or sanitize operation that keeps the unit busy, if any.
@@ -99,7 +97,6 @@ class DiskBase(SpcDeviceServer):
         self.medium = True
         self.stopped = False
         self.power_condition = 1
-        self.preventing: dict[Nexus, int] = {}
         self.unreadable: set[int] = set()
         self.grown_defects: set[int] = set()
         self.ongoing: Ongoing | None = None

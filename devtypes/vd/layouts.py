@@ -16,7 +16,6 @@ __all__ = [
     "GET_LBA_STATUS_32",
     "GET_STREAM_STATUS",
     "ORWRITE_16",
-    "PREVENT_ALLOW",
     "PRE_FETCH_10",
     "PRE_FETCH_16",
     "READ_6",
@@ -143,7 +142,6 @@ SANITIZE: Final = CdbLayout("opcode:8 immed _ ause service_action:5 _:40 paramet
 START_STOP_UNIT: Final = CdbLayout(
     "opcode:8 _:7 immed _:8 _:4 power_condition_modifier:4 power_condition:4 _ no_flush loej start control:8"
 )
-PREVENT_ALLOW: Final = CdbLayout("opcode:8 _:24 _:6 prevent:2 control:8")
 READ_DEFECT_DATA_10: Final = CdbLayout(
     "opcode:8 _:8 _:3 req_plist req_glist defect_list_format:3 _:32 allocation_length:16 control:8"
 )

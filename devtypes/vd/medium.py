@@ -1,4 +1,4 @@
-"""The medium: its capacity, power, removal and change (SBC-4 5.17, 5.18, 5.31, SPC-5 6.16 for PREVENT ALLOW).
+"""The medium: its capacity, power, removal and change (SBC-4 5.17, 5.18, 5.31).
 
 Operators insert, eject, resize and write protect through the methods; initiators hear of it by unit attentions.
 """
@@ -15,8 +15,7 @@ from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.io_requests import Flush, Resize
-from scsiemu.logical_unit import BackgroundTask, NexusState
-from scsiemu.nexus import Nexus
+from scsiemu.logical_unit import BackgroundTask
 from scsiemu.operations import DataDirection, Operation, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, Sense
 
@@ -93,13 +92,10 @@ class Medium(Provisioning):
     # --- START STOP UNIT ---------------------------------------------------------------------------------------
 
     def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
-        """SPC-5 table 70: START STOP UNIT that only starts, and PREVENT ALLOW that allows, are let through by
-        persistent reservations."""
+        """SPC-5 table 70: START STOP UNIT that only starts is let through by persistent reservations."""
         if operation.opcode == 0x1B:
             harmless = cdb.start and not cdb.power_condition
             return ReservationClass.PERSISTENT_ALLOWED if harmless else ReservationClass.WRITE
-        if operation.opcode == 0x1E:
-            return ReservationClass.WRITE if cdb.prevent else ReservationClass.PERSISTENT_ALLOWED
         return super().conflict_class(command, operation, cdb)
 
     @operation(
@@ -128,8 +124,7 @@ class Medium(Provisioning):
         """Whether LOEJ may load or eject: both are refused while any nexus prevents removal (SPC-5 6.16)."""
         if not self.config.removable:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="loej")
-        if self.preventing:
-            raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED)
+        self.check_not_prevented()
 
     def _start(self, command: Command, *, load: bool) -> None:
         if load and not self.medium:
@@ -185,20 +180,6 @@ class Medium(Provisioning):
     # --- removal -----------------------------------------------------------------------------------------------
 
     @operation(
-        0x1E, "PREVENT ALLOW MEDIUM REMOVAL", layouts.PREVENT_ALLOW, conflict=ReservationClass.SPECIAL,
-        available=is_removable, standard="SPC-5 6.16",
-    )
-    def prevent_allow(self, command: Command, cdb: CdbFields) -> Completion:
-        """Prevention is kept for each nexus; the medium stays as long as one of them prevents."""
-        if cdb.prevent & 2:         # obsolete: persistent prevention of a changer attachment
-            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="prevent")
-        if cdb.prevent:
-            self.preventing[command.nexus] = cdb.prevent
-        else:
-            self.preventing.pop(command.nexus, None)
-        return Completion()
-
-    @operation(
         0xAB, "READ MEDIA SERIAL NUMBER", layouts.READ_MEDIA_SERIAL_NUMBER, service_action=0x01,
         data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length",
         available=is_removable, standard="SPC-5 6.30",
@@ -209,20 +190,8 @@ class Medium(Provisioning):
         padded = serial + bytes(-len(serial) % 4)
         return Completion(len(padded).to_bytes(4, "big") + padded)
 
-    def nexus_lost(self, state: NexusState) -> None:
-        """SPC-5 6.16: prevention ends with the nexus."""
-        self.preventing.pop(state.nexus, None)
-        super().nexus_lost(state)
-
-    def nexuses_preempted(self, nexuses: tuple[Nexus, ...]) -> None:
-        """SPC-4 5.13.11.2.6 h: PREEMPT AND ABORT ends the prevention of those that it hit."""
-        for nexus in nexuses:
-            self.preventing.pop(nexus, None)
-        super().nexuses_preempted(nexuses)
-
     def reset(self, kind: str) -> None:
-        """SPC-5 6.16: prevention ends with a reset. Formats and sanitizes go on (SBC-4 4.11)."""
-        self.preventing.clear()
+        """Formats and sanitizes go on (SBC-4 4.11)."""
         self.streams.clear()
         super().reset(kind)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from devtypes.vt.config import TapeConfig
+from devtypes.vt.drive import TapeDrive
 from devtypes.vt.medium import TapeMedium
 from devtypes.vt.medium_layout import Attribute, Kind, MediumUnusable, Unusable
 from devtypes.vt.medium_recovery import SMALLEST
@@ -9,5 +11,5 @@ from devtypes.vt.medium_values import Block, CartridgeKind, NewCartridge, Positi
 
 __all__ = [
     "SMALLEST", "Attribute", "Block", "CartridgeKind", "Kind", "MediumUnusable", "NewCartridge", "Position", "Record",
-    "TapeMedium", "Unusable",
+    "TapeConfig", "TapeDrive", "TapeMedium", "Unusable",
 ]

@@ -351,7 +351,7 @@ class TapeMedium:
 
         The caller has seen that there is `room`.
         """
-        part = yield from self._begin_writing(position)
+        part = yield from self.begin_writing(position)
         pieces: list[Buffer] = []
         headers: list[RecordHeader] = []
         size = 0
@@ -368,7 +368,7 @@ class TapeMedium:
 
     def write_marks(self, position: Position, count: int) -> Asking[Position]:
         """Write filemarks. As `write`."""
-        part = yield from self._begin_writing(position)
+        part = yield from self.begin_writing(position)
         while count:
             some = min(count, _WRITE_TOGETHER // HEADER_SIZE)
             pieces: list[Buffer] = []
@@ -411,7 +411,9 @@ class TapeMedium:
         if self._capabilities.discard and length:
             yield Discard(part.end, length)
 
-    def _begin_writing(self, position: Position) -> Asking[_Partition]:
+    def begin_writing(self, position: Position) -> Asking[_Partition]:
+        """Make a position the end of data, where it is not. `write` does it by itself: apart from it a caller learns
+        which of the two failed."""
         part = self._partitions[position.partition]
         if not part.ready or position.object != part.objects:
             yield from self.truncate(position)

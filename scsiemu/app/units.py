@@ -19,6 +19,7 @@ from scsiemu.unit_options import StoreSpec, UnitDeclaration, UnitPlan, parse_uni
 __all__ = ["declaration", "flush_store", "open_state", "open_stores", "option_names", "plan_units"]
 
 _FLUSH_SECONDS: Final = 30.0
+_MOST_TEXT: Final = 1 << 20
 
 
 def option_names() -> tuple[str, ...]:
@@ -38,9 +39,21 @@ def plan_units(name: str, text: str) -> tuple[UnitPlan, ...]:
     """The units that `--name text` asks for. Raises Failure."""
     declared = declaration(name)
     try:
-        return declared.plan(parse_unit(text, declared))
+        return declared.plan(parse_unit(text, declared, read_file=_read_file))
     except ValueError as error:
         raise Failure(f"--{name} {text}: {error}", ExitCode.USAGE) from None
+
+
+def _read_file(path: str) -> str:
+    """The text of a small file that an option names. Raises ValueError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_MOST_TEXT + 1)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    if len(text) > _MOST_TEXT:
+        raise ValueError(f"it has more than {_MOST_TEXT} characters")
+    return text
 
 
 def open_stores(spec: StoreSpec) -> Store:
