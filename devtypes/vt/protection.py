@@ -5,6 +5,7 @@ Method 1 is the Reed-Solomon CRC of ECMA-319 and its like, over GF(256); method 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from crc32c import crc32c
@@ -37,43 +38,27 @@ class ProtectionMethod:
 
 
 class _Checksum(ProtectionMethod):
+    """Four bytes of a checksum behind each block."""
+
     length = 4
 
-    def checksum(self, data: Buffer) -> bytes:
-        """Four bytes."""
-        raise NotImplementedError
+    def __init__(self, code: int, checksum: Callable[[Buffer], bytes]) -> None:
+        self.code = code
+        self._checksum = checksum
 
     def protect(self, data: Buffer) -> Buffer:
-        return b"".join((data, self.checksum(data)))
+        return b"".join((data, self._checksum(data)))
 
     def check(self, data: Buffer) -> Buffer:
         view = memoryview(data)
         block = view[: -self.length]
-        if self.checksum(block) != view[-self.length :]:
+        if self._checksum(block) != view[-self.length :]:
             raise CheckCondition(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED)
         return block
 
 
-class _ReedSolomon(_Checksum):
-    code = 1
-
-    def checksum(self, data: Buffer) -> bytes:
-        return reed_solomon_crc(data)
-
-
-class _Crc32c(_Checksum):
-    code = 2
-
-    def checksum(self, data: Buffer) -> bytes:
-        return crc32c_protection(data)
-
-
-NO_PROTECTION: Final = ProtectionMethod()
-METHODS: Final[dict[int, ProtectionMethod]] = {0: NO_PROTECTION, 1: _ReedSolomon(), 2: _Crc32c()}
-
-
 def crc32c_protection(data: Buffer) -> bytes:
-    """CRC32C as it goes behind a block (SSC-5 annex: the bytes of RFC 3720 B.4, most significant last)."""
+    """CRC32C as it goes behind a block: least significant byte first, as in an iSCSI digest."""
     return crc32c(data).to_bytes(4, "little")
 
 
@@ -97,15 +82,21 @@ def _multiply(left: int, right: int) -> int:
     return product
 
 
-# The generator polynomial over GF(256): x^4 + a^201 x^3 + a^246 x^2 + a^201 x + 1.
 def _power(exponent: int) -> int:
+    """Of the primitive element."""
     result = 1
     for _ in range(exponent):
         result = _multiply(result, 2)
     return result
 
 
+# The generator polynomial: x^4 + a^201 x^3 + a^246 x^2 + a^201 x + 1.
 _GENERATOR: Final = (_power(201), _power(246), _power(201), 1)
 _RS_TABLE: Final = tuple(
     int.from_bytes(bytes(_multiply(byte, coefficient) for coefficient in _GENERATOR), "big") for byte in range(256)
 )
+
+NO_PROTECTION: Final = ProtectionMethod()
+METHODS: Final[dict[int, ProtectionMethod]] = {
+    0: NO_PROTECTION, 1: _Checksum(1, reed_solomon_crc), 2: _Checksum(2, crc32c_protection),
+}

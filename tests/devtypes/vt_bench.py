@@ -68,4 +68,5 @@ class Bench:
     def where(self) -> tuple[int, int, int]:
         """Partition, object and file, by READ POSITION."""
         data = self.do("READ POSITION", service_action=6).data
-        return tuple(int.from_bytes(data[a:b], "big") for a, b in ((4, 8), (8, 16), (16, 24)))  # type: ignore[return-value]
+        partition, number, file = (int.from_bytes(data[a:b], "big") for a, b in ((4, 8), (8, 16), (16, 24)))
+        return partition, number, file
