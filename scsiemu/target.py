@@ -75,6 +75,16 @@ class Target:
         """Make a port known. A port with the same relative identifier is replaced."""
         self._ports[port.relative_identifier] = port
 
+    def port_of_protocol(self, protocol: int, name: str) -> TargetPort:
+        """Its port of that protocol and name; a new one, with the next relative identifier, where there is none."""
+        for port in self.ports:
+            if (port.protocol, port.name) == (protocol, name):
+                return port
+        number = max(self._ports, default=0) + 1
+        port = TargetPort(name, number, protocol=protocol, device_name=self.name)
+        self.add_port(port)
+        return port
+
     def add_unit(
         self,
         lun: int,

@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # The sockets, and what declares a transport to the program: everything else of a transport is sans-IO.
 SOCKET_HALF = frozenset({
+    "transports._unix_sockets",
     "transports.devnode.blocking_host",
     "transports.devnode.descriptors",
     "transports.devnode.device_nodes",

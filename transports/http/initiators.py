@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from scsiemu.nexus import InitiatorPort, Nexus, Protocol, TargetPort
+from scsiemu.nexus import InitiatorPort, Nexus, Protocol
 from scsiemu.target import Target
 from transports.http.messages import Refusal
 
@@ -25,7 +25,6 @@ __all__ = ["DEFAULT_INITIATOR", "Initiator", "Initiators"]
 
 DEFAULT_INITIATOR: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_PORT: Final = "http"
 
 
 class Initiator:
@@ -92,7 +91,9 @@ class Initiators:
         """Its nexus with a target, established if need be."""
         nexus = initiator.nexuses.get(target)
         if nexus is None:
-            nexus = initiator.nexuses[target] = target.nexus_established(initiator.port, _port_of(target))
+            nexus = initiator.nexuses[target] = target.nexus_established(
+                initiator.port, target.port_of_protocol(Protocol.NONE, f"http,{target.name}")
+            )
         return nexus
 
     def find(self, name: str) -> Initiator | None:
@@ -125,15 +126,3 @@ class Initiators:
     def deadline(self) -> float | None:
         """When the next one is to be forgotten."""
         return min((each.unused_since + self._seconds for each in self if not each.users), default=None)
-
-
-def _port_of(target: Target) -> TargetPort:
-    """The target's port for HTTP, or a new one with the next relative identifier."""
-    name = f"{_PORT},{target.name}"
-    for port in target.ports:
-        if port.name == name:
-            return port
-    number = max((port.relative_identifier for port in target.ports), default=0) + 1
-    port = TargetPort(name, number, protocol=Protocol.NONE, device_name=target.name)
-    target.add_port(port)
-    return port

@@ -15,8 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -25,6 +23,7 @@ from scsiemu.io_requests import Store
 from scsiemu.operations import OperationTable
 from scsiemu.services import Listener
 from scsiemu.target import Target
+from transports._unix_sockets import listen_at_path
 from transports.http.connection import HttpConnection
 from transports.http.port import HttpLimits, HttpPort
 
@@ -81,7 +80,7 @@ class HttpTransport:
         found = []
         for listener in listeners:
             if listener.path:
-                sock = _listen_at_path(listener.path)
+                sock = listen_at_path(listener.path)
                 self._paths.append(listener.path)
                 self._servers.append(await loop.create_unix_server(lambda: self._client(b""), sock=sock))
                 found.append(listener)
@@ -295,36 +294,3 @@ class _Client(asyncio.Protocol):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.closed()
-
-
-def _listen_at_path(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        os.fchmod(sock.fileno(), 0o600)             # what bind gives the path, so that there is no moment without
-        try:
-            sock.bind(path)
-        except OSError:
-            if not _is_stale(path):
-                raise
-            os.unlink(path)
-            sock.bind(path)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_stale(path: str) -> bool:
-    """Whether a socket is left there that nobody listens at."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(path)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu._value import value
 from scsiemu.command import DataOutRequest
 from scsiemu.events import Event, InventoryChanged
-from scsiemu.nexus import InitiatorPort, Nexus, Protocol, TargetPort
+from scsiemu.nexus import InitiatorPort, Nexus, Protocol
 from scsiemu.target import Target
 from transports.vhost.requests import Request
 
@@ -68,7 +68,10 @@ class VhostPort:
         self.limits = limits if limits is not None else VhostLimits()
         self.devices: dict[VhostDevice, None] = {}
         self.handed_over = False
-        self._ports = tuple(_port_of(target) for target in targets)
+        # There is no protocol identifier for virtio-scsi (SPC-5 table 501).
+        self._ports = tuple(
+            target.port_of_protocol(Protocol.NONE, f"virtio-scsi,{target.name}") for target in targets
+        )
         self._waiting: deque[DataOutRequest] = deque()
         self._data_out_used = 0
 
@@ -179,16 +182,3 @@ class VhostPort:
             "waiting_for_buffers": len(self._waiting),
             "devices": [device.statistics() for device in self.devices],
         }
-
-
-def _port_of(target: Target) -> TargetPort:
-    """The target's port for guests, or a new one with the next relative identifier."""
-    name = f"virtio-scsi,{target.name}"
-    for port in target.ports:
-        if port.name == name:
-            return port
-    number = max((port.relative_identifier for port in target.ports), default=0) + 1
-    # There is no protocol identifier for virtio-scsi (SPC-5 table 501).
-    port = TargetPort(name, number, protocol=Protocol.NONE, device_name=target.name)
-    target.add_port(port)
-    return port

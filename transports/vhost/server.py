@@ -29,6 +29,7 @@ from typing import Final
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
 from scsiemu.target import Target
+from transports._unix_sockets import listen_at_path
 from transports.vhost.device import VhostDevice
 from transports.vhost.messages import HEADER_LENGTH, Header, Region, VhostError, decode_header
 from transports.vhost.port import VhostLimits, VhostPort
@@ -81,7 +82,7 @@ class VhostTransport:
             raise OSError("vhost-user needs a little-endian machine here")
         self._loop = loop = asyncio.get_running_loop()
         for path in paths:
-            listener = self._listeners[path] = _listen(path)
+            listener = self._listeners[path] = listen_at_path(path)
             loop.add_reader(listener, self._accept, path, listener)
         for store in self._stores:
             descriptor = store.fileno()
@@ -438,36 +439,3 @@ def _eventfd(descriptor: int) -> int:
         pass
     os.close(descriptor)
     raise VhostError("a descriptor to kick or signal by that is no eventfd")
-
-
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        os.fchmod(listener.fileno(), 0o600)     # what bind gives the path, so that there is no moment without
-        try:
-            listener.bind(path)
-        except OSError:
-            if not _is_stale(path):
-                raise
-            os.unlink(path)
-            listener.bind(path)
-        listener.listen(16)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _is_stale(path: str) -> bool:
-    """Whether a socket is left there that nobody listens at."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(path)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -30,6 +30,7 @@ from scsiemu.events import Event, InventoryChanged
 from scsiemu.io_requests import Store
 from scsiemu.sense import Sense
 from scsiemu.target import Target
+from transports._unix_sockets import listen_at_path
 from transports.vscsi.codes import Hcall, Return
 from transports.vscsi.dma import PAGE, TCE_READ, TCE_WRITE, DmaWindow
 from transports.vscsi.hypervisor import Hypervisor
@@ -96,7 +97,7 @@ class VscsiTransport:
 
     async def start(self, path: str) -> None:
         """Listen at a path. Raises OSError, also where somebody listens there already."""
-        listener = _listen(path)
+        listener = listen_at_path(path, socket.SOCK_SEQPACKET)
         self._loop = loop = asyncio.get_running_loop()
         self._listener, self._path = listener, path
         loop.add_reader(listener, self._accept)
@@ -407,36 +408,3 @@ def _map(descriptor: int, size: int) -> mmap.mmap | None:
         return mmap.mmap(descriptor, size)
     except (OSError, ValueError):
         return None
-
-
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        listener.setblocking(False)
-        os.fchmod(listener.fileno(), 0o600)     # what bind gives the path, so that there is no moment without
-        try:
-            listener.bind(path)
-        except OSError:
-            if not _is_stale(path):
-                raise
-            os.unlink(path)
-            listener.bind(path)
-        listener.listen(64)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _is_stale(path: str) -> bool:
-    """Whether a socket is left there that nobody listens at."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-            probe.connect(path)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
