@@ -308,6 +308,23 @@ def test_idle_connection() -> None:
     assert client.received == b""
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_token_late(sent: bytes) -> None:
+    """Who has not shown the token has ten seconds; who has, the time of others."""
+    client, _ = wire(token=b"secret-secret-secret", ready=False)
+    if sent:
+        client.send(sent)
+    at(client, 9.0)
+    assert not client.connection.closing
+    at(client, 10.0)
+    assert client.connection.closing
+
+    client, _ = wire(token=b"secret-secret-secret", ready=False)
+    client.request("GET", "/", fields={"Authorization": "Bearer secret-secret-secret"})
+    at(client, 59.0)
+    assert not client.connection.closing
+
+
 def test_unread_response() -> None:
     """A client that does not read is given nothing more, then it is dropped."""
     client, _ = wire()

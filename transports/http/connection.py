@@ -7,7 +7,7 @@
 
     state       waits for                   its time
     ----------  --------------------------  ----------------------------------------------------
-    HEAD        a request                   idle_seconds; from its first byte on request_seconds
+    HEAD        a request                   idle_seconds; from its first byte on request_seconds; login_seconds
     CONTENT     the content of a request    the same
     WORK        the end of a command        the command's own
     CLOSING     the end of what is sent     send_seconds without progress
@@ -63,6 +63,7 @@ class HttpConnection:
         self.closing = False
         self._woken = woken
         self._token = token
+        self._login_until = port.now + port.limits.login_seconds if token else None
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=port.limits.head)
         self._state = _State.HEAD
         self._out = bytearray()
@@ -134,7 +135,8 @@ class HttpConnection:
             return self._stalled + limits.send_seconds
         if self._state is _State.WORK or self.closing:
             return None
-        return self._since + (limits.request_seconds if self._begun else limits.idle_seconds)
+        own = self._since + (limits.request_seconds if self._begun else limits.idle_seconds)
+        return own if self._login_until is None else min(own, self._login_until)
 
     def advance(self) -> None:
         """The port's clock has moved."""
@@ -242,6 +244,7 @@ class HttpConnection:
 
     def _finish(self) -> None:
         """The request has come whole."""
+        self._login_until = None
         assert self._head is not None, "a request has a head"
         request, resource = self._head
         content, self._content = bytes(self._content), bytearray()

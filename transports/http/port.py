@@ -44,6 +44,7 @@ class HttpLimits:
         buffers: bytes that all commands together may hold of content and of Data-In that was asked for.
         initiators: names in use.
         initiator_seconds: that a name, and its nexuses, outlive its last connection.
+        login_seconds: for the first request with the token to come whole, where one is asked for.
         request_seconds: for a request to come whole.
         idle_seconds: that a connection may be open without one.
         send_seconds: without any progress of a response.
@@ -56,6 +57,7 @@ class HttpLimits:
     buffers: int = 128 << 20
     initiators: int = 64
     initiator_seconds: float = 300.0
+    login_seconds: float = 10.0
     request_seconds: float = 30.0
     idle_seconds: float = 60.0
     send_seconds: float = 30.0
