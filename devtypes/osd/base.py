@@ -58,9 +58,14 @@ class OsdBase(SpcDeviceServer):
 
     def check_effects(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
         """A nexus that may not write gets WRITE PROTECTED."""
-        writes = operation.opcode == OPCODE and operation.conflict == ReservationClass.WRITE
-        if writes and command.nexus_state.read_only:
+        if operation.opcode == OPCODE and command.nexus_state.read_only and _writes(operation, cdb):
             raise CheckCondition(asc.WRITE_PROTECTED)
+
+    def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
+        """What reads writes nevertheless where it sets attributes."""
+        if operation.opcode == OPCODE:
+            return ReservationClass.WRITE if _writes(operation, cdb) else ReservationClass.READ
+        return super().conflict_class(command, operation, cdb)
 
     def finish(self, command: Command, completion: Completion) -> None:
         """Sense data of object commands has the error identification descriptor (OSD-2 4.15.2.1)."""
@@ -126,7 +131,7 @@ class OsdBase(SpcDeviceServer):
         work = Work(
             version=version, cdb=cdb, ref=ref, function=function, order=order, needed=needed, parameters=parameters,
             data_out=data_out, capability=capability, method=0, names=self.names(), limit=room, extent=extent,
-            any_kind=any_kind,
+            any_kind=any_kind, read_only=command.nexus_state.read_only,
         )
         answer: Answer | CheckCondition = yield from Transact(work.run, durable=durable or bool(fields.get("fua")))
         if isinstance(answer, CheckCondition):
@@ -134,3 +139,12 @@ class OsdBase(SpcDeviceServer):
         if answer.sense is not None:
             return Completion(answer.data, Status.CHECK_CONDITION, answer.sense)
         return Completion(answer.data)
+
+
+def _writes(operation: Operation, cdb: CdbFields) -> bool:
+    """Whether a command changes objects: by itself, or by the attributes that it sets."""
+    if operation.conflict != ReservationClass.SPECIAL:
+        return operation.conflict == ReservationClass.WRITE
+    # Bytes 64 to 67 are the page to set, 68 to 71 the length of the list (OSD-2 5.2.4).
+    word = {2: 96, 3: 64}.get(cdb.cdbfmt)
+    return cdb.cdbfmt == 1 or (word is not None and bool(cdb.attributes >> word & 0xFFFFFFFF))

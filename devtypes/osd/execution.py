@@ -86,6 +86,7 @@ class Work:
         capability, method: what is checked.
         extent: of the data that it touches.
         any_kind: the object may be a collection as well as a user object.
+        read_only: the nexus changes nothing, not even when something was accessed.
 
     Attributes:
         affected: whose attributes are set; the last one's are got.
@@ -110,6 +111,7 @@ class Work:
         limit: int,
         extent: tuple[int, int] | None,
         any_kind: bool,
+        read_only: bool,
     ) -> None:
         self.version = version
         self.cdb = cdb
@@ -130,6 +132,7 @@ class Work:
         self._method = method
         self._extent = extent
         self._any_kind = any_kind
+        self._read_only = read_only
         self._got: bytes = b""
 
     def run(self, tx: ObjectTransaction) -> Answer:
@@ -187,7 +190,7 @@ class Work:
 
     def stamp(self, ref: ObjectRef, *numbers: int) -> None:
         """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.8)."""
-        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS:
+        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._read_only:
             return
         for owner in (ROOT, ObjectRef(ref.pid, 0, ObjectKind.PARTITION)):
             if number_of(self.tx, owner, 3, 0xFFFFFFFE):

@@ -108,7 +108,7 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x03, "LIST", _LIST, conflict=ReservationClass.READ, byte_11=_LIST_11, standard="6.17")
+    @osd_operation(0x03, "LIST", _LIST, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11, standard="6.17")
     def osd_list(self, command: Command, cdb: CdbFields) -> Steps:
         """The partitions of the unit, or the user objects of a partition."""
         pid = cdb.partition_id
@@ -120,7 +120,7 @@ class GroupCommands(OsdBase):
         return self._list(command, cdb, _partition(cdb) if pid else ROOT, kind, ids)
 
     @osd_operation(
-        0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.READ, byte_11=_LIST_11, standard="6.18"
+        0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11, standard="6.18"
     )
     def osd_list_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """The members of a collection, or the collections of a partition."""
@@ -162,7 +162,7 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, ref, function, Permission.READ)
 
-    @osd_operation(0x0E, "GET ATTRIBUTES", _OBJECT, conflict=ReservationClass.READ, standard="6.15")
+    @osd_operation(0x0E, "GET ATTRIBUTES", _OBJECT, conflict=ReservationClass.SPECIAL, standard="6.15")
     def osd_get_attributes(self, command: Command, cdb: CdbFields) -> Steps:
         """Get, then set attributes of any object."""
         return self._attributes(command, cdb, Permission.GET_ATTRIBUTES, Order.GET_FIRST)

@@ -57,7 +57,7 @@ class ObjectCommands(OsdBase):
         needed = Permission.CREATE | Permission.WRITE
         return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extent=_extent(cdb))
 
-    @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.READ, standard="6.23")
+    @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.SPECIAL, standard="6.23")
     def osd_read(self, command: Command, cdb: CdbFields) -> Steps:
         """Data; past the logical length what there is, with RECOVERED ERROR."""
         if cdb.length > self.config.max_transfer:
@@ -116,7 +116,7 @@ class ObjectCommands(OsdBase):
 
         return self.carry_out(command, cdb, _user(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x31, "READ MAP", (None, _MAP), conflict=ReservationClass.READ, standard="6.24")
+    @osd_operation(0x31, "READ MAP", (None, _MAP), conflict=ReservationClass.SPECIAL, standard="6.24")
     def osd_read_map(self, command: Command, cdb: CdbFields) -> Steps:
         """Which ranges of a user object were written, and which are holes."""
         if cdb.map_type > 2:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from devtypes.osd import ObjectStorageDevice
@@ -19,22 +21,29 @@ INFORMATION = 1
 COMMAND = 0xFFFFFFFE
 
 
+def ticking() -> Callable[[], int]:
+    """A clock that goes on by a millisecond each time that it is asked."""
+    return itertools.count(1_700_000_000_000).__next__
+
+
 def add_osd(target: Target, store: Any = None, **options: Any) -> LogicalUnit:
     """Add a unit on a store in memory."""
-    kept = store or open_store(clock=lambda: 1_700_000_000_000)
+    kept = store or open_store(clock=ticking())
     return target.add_unit(
         0, ObjectStorageDevice(OsdConfig(**options)), performer=kept.submit, capabilities=lambda: kept.capabilities
     )
 
 
 class Osd:
-    """One initiator of a fresh unit, by one version of the command set."""
+    """One initiator of a fresh unit, by one version of the command set; `of` is a unit that is there."""
 
-    def __init__(self, version: int = 2, store: Any = None, **options: Any) -> None:
+    def __init__(self, version: int = 2, store: Any = None, *, of: Osd | None = None, **options: Any) -> None:
         self.version = version
-        self.target = Target("iqn.2026-11.org.example:osd")
-        add_osd(self.target, store, **options)
-        self.initiator = Initiator(self.target)
+        self.target = of.target if of is not None else Target("iqn.2026-11.org.example:osd")
+        if of is None:
+            add_osd(self.target, store, **options)
+        name = "initiator" if of is None else "other"
+        self.initiator = Initiator(self.target, f"iqn.2026-11.org.example:{name}")
 
     def __call__(self, name: str, data: bytes = b"", *, data_in: int = 1 << 20, **fields: int) -> Result:
         """A command by its name without version."""
