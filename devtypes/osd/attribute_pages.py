@@ -55,7 +55,7 @@ _SETTABLE: Final[dict[tuple[int, int], dict[int, int | None]]] = {
     (ObjectKind.ROOT, 3): {_BYPASS: 1},
     (ObjectKind.ROOT, 5): {1: 1, 2: 6, 3: 6, 6: 1},
 }
-# Pages that can be got in page form: numbers and lengths in order (OSD-2 7.1.3.x).
+# Pages that can be got in page form: numbers and lengths in order (OSD-2).
 _FORMS: Final[dict[tuple[int, int], tuple[tuple[int, int], ...]]] = {
     (ObjectKind.ROOT, 2): ((1, 8), (0x10001, 8), (0x10002, 8), (0x10081, 4), (0x20002, 8)),
     (ObjectKind.PARTITION, 2): ((1, 8), (0x10001, 8), (0x10002, 8), (0x10081, 4)),
@@ -127,7 +127,7 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
 
 
 def _identification(kind: int, page: int) -> bytes:
-    """Attribute 0 of a page: vendor and page name (OSD-2 7.1.2.2)."""
+    """Attribute 0 of a page: vendor and page name (OSD-2)."""
     return b"INCITS".ljust(8) + f"T10 {_KIND_NAMES[kind]} {_PAGE_NAMES[page]}".encode().ljust(32)
 
 
@@ -153,7 +153,7 @@ def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) 
         0x0A: bytes(4), 0x80: names.capacity.to_bytes(8, "big"), 0x81: used,
         0xC0: tx.count(0, ObjectKind.PARTITION).to_bytes(8, "big"), 0x100: now.to_bytes(6, "big"),
         # Transactions come one after the other: isolation is strict, whichever method is asked for.
-        0x110: b"\x02", 0x111: b"\x01\x02".ljust(32, b"\0"),
+        0x110: b"\x02", 0x111: b"\x01\x02\x04\x05".ljust(32, b"\0"),
     }
 
 
@@ -202,7 +202,7 @@ def set_attribute(
 
 
 def _set_membership(tx: ObjectTransaction, ref: ObjectRef, number: int, data: bytes, wrong: SenseCode) -> None:
-    """Write to the collections page: a membership is made, moved or ended (OSD-2 4.6.6.2)."""
+    """Write to the collections page: a membership is made, moved or ended (OSD-2)."""
     cid = int.from_bytes(data, "big")
     if len(data) not in (0, 8) or (cid and tx.kind(ref.pid, cid) != ObjectKind.COLLECTION):
         raise CheckCondition(wrong)

@@ -28,8 +28,8 @@ from scsiemu.spc import SpcDeviceServer
 __all__ = ["OsdBase"]
 
 _ERROR_IDENTIFICATION: Final = b"\x06"
-# DEFAULT, NONE, STRICT, RANGE: one after the other is strict, which is more than the others ask for.
-_ISOLATIONS: Final = (0, 1, 2, 3)
+# DEFAULT, NONE, STRICT, RANGE, FUNCTIONAL: one after the other is strict, which is more than the others ask for.
+_ISOLATIONS: Final = (0, 1, 2, 4, 5)
 
 
 class OsdBase(SpcDeviceServer):
@@ -49,7 +49,7 @@ class OsdBase(SpcDeviceServer):
 
     @property
     def descriptor_sense(self) -> bool:
-        """Always: an OSD has no use for the fixed format (OSD-2 4.15.1)."""
+        """Always: an OSD has no use for the fixed format (OSD-2)."""
         return True
 
     def version_descriptors(self) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ class OsdBase(SpcDeviceServer):
         return super().conflict_class(command, operation, cdb)
 
     def finish(self, command: Command, completion: Completion) -> None:
-        """Sense data of object commands has the error identification descriptor (OSD-2 4.15.2.1)."""
+        """Sense data of object commands has the error identification descriptor (OSD-2)."""
         sense, operation = completion.sense, command.operation
         ours = operation is not None and operation.opcode == OPCODE
         if ours and sense is not None and not any(each[:1] == _ERROR_IDENTIFICATION for each in sense.descriptors):

@@ -67,7 +67,7 @@ CommandFunction: TypeAlias = "Callable[[Work], bytes]"
 
 
 def error_identification(ref: ObjectRef, *, initiated: bool = False) -> bytes:
-    """OSD error identification sense data descriptor (OSD-2 4.15.2.1): what was not begun, and the object."""
+    """OSD error identification sense data descriptor (OSD-2): what was not begun, and the object."""
     return struct.pack(
         ">BB6x4s4sQQ", 0x06, 0x1E, bytes(4) if initiated else _ALL_FUNCTIONS, bytes(4), ref.pid, ref.oid
     )
@@ -189,7 +189,7 @@ class Work:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
 
     def stamp(self, ref: ObjectRef, *numbers: int) -> None:
-        """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.8)."""
+        """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.10)."""
         if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._read_only:
             return
         for owner in (ROOT, ObjectRef(ref.pid, 0, ObjectKind.PARTITION)):
@@ -198,7 +198,7 @@ class Work:
         stamp(self.tx, ref, numbers, self.now)
 
     def check_quotas(self, ref: ObjectRef, end: int) -> None:
-        """Refuse what would make a user object reach past its maximum length (OSD-2 4.10.2)."""
+        """Refuse what would make a user object reach past its maximum length (OSD-2)."""
         limit = number_of(self.tx, ref, 2, 1)
         if limit is not None and end > limit:
             raise CheckCondition(asc.QUOTA_ERROR)
@@ -239,7 +239,7 @@ class Work:
                         self.check_quotas(ref, int.from_bytes(each.value or b"", "big"))
                     set_attribute(self.tx, ref, each.page, each.number, each.value or b"", wrong)
                 except CheckCondition as refusal:
-                    # OSD-2 4.15.2.3: which attribute it was.
+                    # OSD-2: which attribute it was.
                     about = struct.pack(">BB6xII", 0x08, 14, each.page, each.number)
                     raise CheckCondition(
                         refusal.sense.code, descriptors=(error_identification(ref, initiated=True), about)
@@ -298,7 +298,7 @@ class Work:
                     yield Attribute(each, one, data)
 
     def _current(self, ref: ObjectRef, change: int) -> dict[int, bytes]:
-        """The current command attributes page (OSD-2 7.1.3.31)."""
+        """The current command attributes page (OSD-2)."""
         return {
             1: bytes(32 if self.version == 2 else 20), 2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"),
             4: ref.oid.to_bytes(8, "big"), 5: self.append_address.to_bytes(8, "big"),

@@ -46,7 +46,7 @@ _LIST_ID: Final = 1
 class GroupCommands(OsdBase):
     """See the module."""
 
-    @osd_operation(0x01, "FORMAT OSD", _FORMAT, standard="6.14")
+    @osd_operation(0x01, "FORMAT OSD", _FORMAT)
     def osd_format(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove everything."""
 
@@ -60,14 +60,13 @@ class GroupCommands(OsdBase):
         needed = Permission.OBJECT_MANAGEMENT | Permission.GLOBAL
         return self.carry_out(command, cdb, ROOT, function, needed, durable=True)
 
-    @osd_operation(0x0B, "CREATE PARTITION", _PARTITION, standard="6.8")
+    @osd_operation(0x0B, "CREATE PARTITION", _PARTITION)
     def osd_create_partition(self, command: Command, cdb: CdbFields) -> Steps:
         """A partition of the requested id, or of one that is free."""
         return self.carry_out(command, cdb, _partition(cdb), _create_partition, Permission.CREATE)
 
     @osd_operation(
         0x0C, "REMOVE PARTITION", _PARTITION, byte_11=("_:2 cdbfmt:2 _:4", "_:2 cdbfmt:2 _ remove_scope:3"),
-        standard="6.28",
     )
     def osd_remove_partition(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove a partition that is empty, or with all that is in it."""
@@ -90,12 +89,12 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, _partition(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x15, "CREATE COLLECTION", _OBJECT, standard="6.7")
+    @osd_operation(0x15, "CREATE COLLECTION", _OBJECT)
     def osd_create_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """A linked collection."""
         return self.carry_out(command, cdb, _collection(cdb), _create_collection, Permission.CREATE)
 
-    @osd_operation(0x16, "REMOVE COLLECTION", _OBJECT, byte_11=(_FCR, _FCR), standard="6.26")
+    @osd_operation(0x16, "REMOVE COLLECTION", _OBJECT, byte_11=(_FCR, _FCR))
     def osd_remove_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove a collection: with FCR although it has members."""
 
@@ -108,7 +107,7 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x03, "LIST", _LIST, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11, standard="6.17")
+    @osd_operation(0x03, "LIST", _LIST, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11)
     def osd_list(self, command: Command, cdb: CdbFields) -> Steps:
         """The partitions of the unit, or the user objects of a partition."""
         pid = cdb.partition_id
@@ -120,7 +119,7 @@ class GroupCommands(OsdBase):
         return self._list(command, cdb, _partition(cdb) if pid else ROOT, kind, ids)
 
     @osd_operation(
-        0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11, standard="6.18"
+        0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11
     )
     def osd_list_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """The members of a collection, or the collections of a partition."""
@@ -162,12 +161,12 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, ref, function, Permission.READ)
 
-    @osd_operation(0x0E, "GET ATTRIBUTES", _OBJECT, conflict=ReservationClass.SPECIAL, standard="6.15")
+    @osd_operation(0x0E, "GET ATTRIBUTES", _OBJECT, conflict=ReservationClass.SPECIAL)
     def osd_get_attributes(self, command: Command, cdb: CdbFields) -> Steps:
         """Get, then set attributes of any object."""
         return self._attributes(command, cdb, Permission.GET_ATTRIBUTES, Order.GET_FIRST)
 
-    @osd_operation(0x0F, "SET ATTRIBUTES", _OBJECT, standard="6.31")
+    @osd_operation(0x0F, "SET ATTRIBUTES", _OBJECT)
     def osd_set_attributes(self, command: Command, cdb: CdbFields) -> Steps:
         """Set, then get attributes of any object."""
         return self._attributes(command, cdb, Permission.SET_ATTRIBUTES, Order.AFTER)
@@ -185,7 +184,7 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, ref, function, needed, order=order, any_kind=True)
 
-    @osd_operation(0x21, "REMOVE MEMBER OBJECTS", (None, _OBJECT[1]), standard="6.27")
+    @osd_operation(0x21, "REMOVE MEMBER OBJECTS", (None, _OBJECT[1]))
     def osd_remove_member_objects(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove every user object that is a member of a collection; the collection stays."""
 
@@ -198,17 +197,17 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x1A, "FLUSH COLLECTION", _OBJECT, options=_FLUSH, standard="6.12")
+    @osd_operation(0x1A, "FLUSH COLLECTION", _OBJECT, options=_FLUSH)
     def osd_flush_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything answered is on stable storage afterwards."""
         return self._flush(command, cdb, _collection(cdb))
 
-    @osd_operation(0x1B, "FLUSH PARTITION", _PARTITION, options=_FLUSH, standard="6.14")
+    @osd_operation(0x1B, "FLUSH PARTITION", _PARTITION, options=_FLUSH)
     def osd_flush_partition(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything answered is on stable storage afterwards."""
         return self._flush(command, cdb, _partition(cdb))
 
-    @osd_operation(0x1C, "FLUSH OSD", _ROOT, options=_FLUSH, standard="6.13")
+    @osd_operation(0x1C, "FLUSH OSD", _ROOT, options=_FLUSH)
     def osd_flush_osd(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything answered is on stable storage afterwards."""
         return self._flush(command, cdb, ROOT)
@@ -246,7 +245,7 @@ def _create_partition(work: Work) -> bytes:
     tx.create(pid, 0, ObjectKind.PARTITION)
     stamp(tx, ref, (1, 2, 3, 4, 5), work.now)
     for number in (1, 0x10001, 0x10002, 0x10081):
-        # OSD-2 4.10: the root's quotas are the defaults of new partitions.
+        # OSD-2: the root's quotas are the defaults of new partitions.
         default = tx.attribute(0, 0, ROOT.page_base + 2, number)
         if default is not None:
             tx.set_attribute(pid, 0, ref.page_base + 2, number, default)
@@ -280,7 +279,7 @@ def _list_data(
     *,
     attributes: bool,
 ) -> bytes:
-    """Parameter data of LIST and LIST COLLECTION (OSD-2 6.17.3)."""
+    """Parameter data of LIST and LIST COLLECTION (OSD-2)."""
     start = work.cdb.initial_object_id
     limit = (most - _HEADER) // 8
     found, total = ids(work, start, limit + 1)

@@ -1,4 +1,4 @@
-"""CDBs of OSD-1 (200 bytes) and OSD-2 (236 bytes), and the declaration of an operation in both (OSD-2 5.2, 6).
+"""CDBs of OSD-1 (200 bytes) and OSD-2 (236 bytes), and the declaration of an operation in both (OSD-2 5.2).
 
 All are of the variable length format, opcode 7Fh. Both versions have the same fields of a command at different places;
 the service action tells them apart.
@@ -46,7 +46,6 @@ def osd_operation(
     conflict: str = ReservationClass.WRITE,
     options: str = "",
     byte_11: tuple[str, str] = ("_:2 cdbfmt:2 _:4", "_:2 cdbfmt:2 _:4"),
-    standard: str,
 ) -> Callable[[F], F]:
     """Declare a method as a command of OSD-1 and OSD-2.
 
@@ -65,7 +64,7 @@ def osd_operation(
             title = name if version == 2 else f"{name} (OSD-1)"
             function = operation(
                 OPCODE, title, layout, service_action=base + number, data=DataDirection.BIDIRECTIONAL,
-                conflict=conflict, standard=f"{'OSD-2' if version == 2 else 'OSD'} {standard}",
+                conflict=conflict, standard="OSD-2" if version == 2 else "OSD",
             )(function)
         return function
 

@@ -41,12 +41,12 @@ _MOST_DESCRIPTORS: Final = 65536
 class ObjectCommands(OsdBase):
     """See the module."""
 
-    @osd_operation(0x02, "CREATE", _CREATE, standard="6.4")
+    @osd_operation(0x02, "CREATE", _CREATE)
     def osd_create(self, command: Command, cdb: CdbFields) -> Steps:
         """User objects, of the requested id or of ids that are free."""
         return self.carry_out(command, cdb, _user(cdb), _create, Permission.CREATE)
 
-    @osd_operation(0x12, "CREATE AND WRITE", _DATA, standard="6.5")
+    @osd_operation(0x12, "CREATE AND WRITE", _DATA)
     def osd_create_and_write(self, command: Command, cdb: CdbFields) -> Steps:
         """One user object with data."""
 
@@ -57,14 +57,14 @@ class ObjectCommands(OsdBase):
         needed = Permission.CREATE | Permission.WRITE
         return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extent=_extent(cdb))
 
-    @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.SPECIAL, standard="6.23")
+    @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.SPECIAL)
     def osd_read(self, command: Command, cdb: CdbFields) -> Steps:
         """Data; past the logical length what there is, with RECOVERED ERROR."""
         if cdb.length > self.config.max_transfer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
         return self.carry_out(command, cdb, _user(cdb), _read, Permission.READ, extent=_extent(cdb))
 
-    @osd_operation(0x06, "WRITE", _DATA, standard="6.35")
+    @osd_operation(0x06, "WRITE", _DATA)
     def osd_write(self, command: Command, cdb: CdbFields) -> Steps:
         """Data at an offset; the object grows to its end."""
 
@@ -76,7 +76,7 @@ class ObjectCommands(OsdBase):
             command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extent=_extent(cdb)
         )
 
-    @osd_operation(0x07, "APPEND", _APPEND, standard="6.2")
+    @osd_operation(0x07, "APPEND", _APPEND)
     def osd_append(self, command: Command, cdb: CdbFields) -> Steps:
         """Data behind the logical length, which the current command page tells."""
 
@@ -87,17 +87,17 @@ class ObjectCommands(OsdBase):
 
         return self.carry_out(command, cdb, _user(cdb), function, Permission.APPEND, data_length=cdb.length)
 
-    @osd_operation(0x04, "PUNCH", (None, _DATA[1]), standard="6.21")
+    @osd_operation(0x04, "PUNCH", (None, _DATA[1]))
     def osd_punch(self, command: Command, cdb: CdbFields) -> Steps:
         """Take a range out; what lies behind it moves down."""
         return self.carry_out(command, cdb, _user(cdb), _punch, Permission.WRITE, extent=_extent(cdb))
 
-    @osd_operation(0x09, "CLEAR", (None, _DATA[1]), standard="6.3")
+    @osd_operation(0x09, "CLEAR", (None, _DATA[1]))
     def osd_clear(self, command: Command, cdb: CdbFields) -> Steps:
         """Zeros over a range; the object grows to its end."""
         return self.carry_out(command, cdb, _user(cdb), _clear, Permission.WRITE, extent=_extent(cdb))
 
-    @osd_operation(0x08, "FLUSH", (f"{_IDS} _:160", _DATA[1]), options=_FLUSH, standard="6.11")
+    @osd_operation(0x08, "FLUSH", (f"{_IDS} _:160", _DATA[1]), options=_FLUSH)
     def osd_flush(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything that was answered is on stable storage afterwards."""
         if cdb.flush_scope > 2:
@@ -106,7 +106,7 @@ class ObjectCommands(OsdBase):
             command, cdb, _user(cdb), _nothing, Permission.OBJECT_MANAGEMENT, durable=True
         )
 
-    @osd_operation(0x0A, "REMOVE", _PLAIN, standard="6.24")
+    @osd_operation(0x0A, "REMOVE", _PLAIN)
     def osd_remove(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove a user object."""
 
@@ -116,7 +116,7 @@ class ObjectCommands(OsdBase):
 
         return self.carry_out(command, cdb, _user(cdb), function, Permission.REMOVE, order=Order.BEFORE)
 
-    @osd_operation(0x31, "READ MAP", (None, _MAP), conflict=ReservationClass.SPECIAL, standard="6.24")
+    @osd_operation(0x31, "READ MAP", (None, _MAP), conflict=ReservationClass.SPECIAL)
     def osd_read_map(self, command: Command, cdb: CdbFields) -> Steps:
         """Which ranges of a user object were written, and which are holes."""
         if cdb.map_type > 2:
@@ -185,7 +185,7 @@ def _read(work: Work) -> bytes:
     offset, length = work.cdb.starting_byte_address, work.cdb.length
     there = max(0, min(length, work.tx.length(pid, oid) - offset))
     if there < length:
-        # OSD-2 6.23: how many bytes were read is in the command-specific information.
+        # OSD-2: how many bytes were read is in the command-specific information.
         code = asc.with_key(asc.READ_PAST_END_OF_USER_OBJECT, SenseKey.RECOVERED_ERROR)
         work.sense = Sense(code, command_specific=there)
     work.stamp(work.ref, 4)

@@ -1,4 +1,4 @@
-"""Objects and their ids (OSD-2 4.6): the root, partitions, collections, user objects."""
+"""Objects and their ids: the root, partitions, collections, user objects."""
 
 from __future__ import annotations
 

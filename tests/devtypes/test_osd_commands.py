@@ -218,7 +218,7 @@ def test_security_methods_refused(osd: Osd) -> None:
 
 
 def test_read_map_holes() -> None:
-    """READ MAP tells what was written and what is a hole (OSD-2 6.24)."""
+    """READ MAP tells what was written and what is a hole (OSD-2)."""
     osd = Osd().formatted()
     osd("CREATE AND WRITE", b"x" * 4096, partition_id=PID, object_id=OID, length=4096, starting_byte_address=8192)
     data = osd("READ MAP", partition_id=PID, object_id=OID, allocation_length=4096).data
@@ -241,7 +241,7 @@ def test_punch_and_clear() -> None:
     ("byte", "value", "pointer"), [(48, 0x02, 128), (49, 0x00, 129), (76, 9, 152), (4, 1, 84)],
 )
 def test_capability_fields(byte: int, value: int, pointer: int) -> None:
-    """A capability that does not allow the command is refused at its field (OSD-2 4.11.3)."""
+    """A capability that does not allow the command is refused at its field."""
     osd = Osd().formatted()
     osd("CREATE", partition_id=PID, object_id=OID)
     raw = bytearray(104)
@@ -262,7 +262,7 @@ def test_capability_fields(byte: int, value: int, pointer: int) -> None:
 
 
 def test_remove_member_objects() -> None:
-    """REMOVE MEMBER OBJECTS takes the members and leaves the others and the collection (OSD-2 6.27)."""
+    """REMOVE MEMBER OBJECTS takes the members and leaves the others and the collection (OSD-2)."""
     osd = Osd().formatted()
     osd("CREATE", partition_id=PID, number_of_user_objects=3)
     osd("CREATE COLLECTION", partition_id=PID, object_id=OID + 9)

@@ -46,7 +46,7 @@ def osd(unit: ConformanceUnit, request: pytest.FixtureRequest) -> Osd:
     return Osd(unit, request.param)
 
 
-@clause("OSD-2 6.23")
+@clause("OSD-2, READ")
 def test_read_past_end(unit: ConformanceUnit, osd: Osd) -> None:
     """READ past the end is RECOVERED ERROR with the number of bytes read."""
     code = asc.with_key(asc.READ_PAST_END_OF_USER_OBJECT, SenseKey.RECOVERED_ERROR)
@@ -55,7 +55,7 @@ def test_read_past_end(unit: ConformanceUnit, osd: Osd) -> None:
     assert sense.command_specific == 0
 
 
-@clause("OSD-2 4.15.2.1")
+@clause("OSD-2, error identification sense data descriptor")
 def test_no_object(unit: ConformanceUnit, osd: Osd) -> None:
     """An object that is not there: the field pointer is at its id, the descriptor names it."""
     sense = osd.refused("READ", asc.INVALID_FIELD_IN_CDB, data_in=9, partition_id=PID, object_id=OID + 1, length=9)
@@ -64,21 +64,21 @@ def test_no_object(unit: ConformanceUnit, osd: Osd) -> None:
     assert any(each[0] == 0x06 and each[24:32] == (OID + 1).to_bytes(8, "big") for each in sense.descriptors)
 
 
-@clause("OSD-2 6.28")
+@clause("OSD-2, REMOVE PARTITION")
 def test_partition_not_empty(unit: ConformanceUnit, osd: Osd) -> None:
     """A partition with objects is not removed."""
     osd.refused("REMOVE PARTITION", asc.PARTITION_OR_COLLECTION_CONTAINS_USER_OBJECTS, partition_id=PID)
     osd.good("READ", partition_id=PID, object_id=OID)
 
 
-@clause("OSD-2 4.10")
+@clause("OSD-2, quotas")
 def test_quota(unit: ConformanceUnit, osd: Osd) -> None:
     """A write past the maximum length is a quota error and writes nothing."""
     osd.good("SET ATTRIBUTES", partition_id=PID, object_id=OID, set=((2, 1, (4).to_bytes(8, "big")),))
     osd.refused("WRITE", asc.QUOTA_ERROR, data=b"12345", partition_id=PID, object_id=OID, length=5)
 
 
-@clause("OSD-2 7.1.3")
+@clause("OSD-2, user object information page")
 def test_attribute_not_settable(unit: ConformanceUnit, osd: Osd) -> None:
     """USED CAPACITY cannot be set."""
     osd.refused(
@@ -87,13 +87,13 @@ def test_attribute_not_settable(unit: ConformanceUnit, osd: Osd) -> None:
     )
 
 
-@clause("OSD-2 6.4")
+@clause("OSD-2, CREATE")
 def test_create_in_use(unit: ConformanceUnit, osd: Osd) -> None:
     """An id that is in use is an invalid field."""
     osd.refused("CREATE", asc.INVALID_FIELD_IN_CDB, partition_id=PID, object_id=OID)
 
 
-@clause("OSD-2 5.2.8")
+@clause("OSD-2, timestamps control")
 def test_timestamps_control(unit: ConformanceUnit, osd: Osd) -> None:
     """TIMESTAMPS CONTROL is 00h or 7Fh."""
     osd.refused("READ", asc.INVALID_FIELD_IN_CDB, partition_id=PID, object_id=OID, timestamps_control=1)
