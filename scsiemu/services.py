@@ -231,7 +231,7 @@ def _same(name: str) -> str:
 
 
 def _no_client(request: ConnectRequest) -> Client:
-    raise ValueError(f"{request.url}: this transport has no initiator of its own")
+    raise ValueError("this transport has no initiator of its own")
 
 
 def _nothing(listener: Listener, target: str, lun: int) -> tuple[str, ...]:

@@ -99,7 +99,8 @@ def test_send_in_limits_data(target: IscsiTarget) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("http://nowhere/", "00"), 3, "has no 'http'"),
+        (("ftp://nowhere/", "00"), 3, "has no 'ftp'"),
+        (("http://nowhere/", "00"), 2, "scsiemu: http://nowhere/: this transport has no initiator of its own"),
         (("nonsense", "00"), 2, "is no URL of a unit"),
         (("iscsi://127.0.0.1/", "00"), 2, "is no URL of a unit"),
         (("{url}", "zz"), 2, "write bytes as hexadecimal"),

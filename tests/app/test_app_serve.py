@@ -295,7 +295,7 @@ def test_serve_help_names_units() -> None:
     ("words", "code", "message"),
     [
         ((), 2, "no command is given"),
-        (("dance",), 2, "there is no command 'dance'; there are serve, run, exec, send, decode, list"),
+        (("dance",), 2, "there is no command 'dance'; there are serve, run, exec"),
         (("--version",), 0, ""),
         (("--help",), 0, ""),
     ],
