@@ -52,6 +52,7 @@ class _PositionForm:
     """SERVICE ACTION of READ POSITION (SSC-5 table 44)."""
 
     SHORT: Final = 0x00
+    SHORT_VENDOR: Final = 0x01         # the same here; what Linux asks for unless told otherwise
     LONG: Final = 0x06
     EXTENDED: Final = 0x08
 
@@ -233,7 +234,7 @@ class Spacing(Verifying):
         """Where the tape stands. Nothing is ever left in the object buffer between commands: first and last location
         are the same. Only the extended form heeds ALLOCATION LENGTH; the others have fixed lengths."""
         form, here = cdb.service_action, self.position
-        if form == _PositionForm.SHORT:
+        if form in (_PositionForm.SHORT, _PositionForm.SHORT_VENDOR):
             return Completion(self._short_form(here))
         if form == _PositionForm.LONG:
             return Completion(_LONG.pack(self._position_flags(here), here.partition, here.object, here.marks, 0))

@@ -37,6 +37,10 @@ class FakeTape:
         self.protected = False
         self.prevented = False
         self.compression = 0xC0
+        self.partition_page = b""
+        self.answers: dict[int, Outcome] = {}
+        self.selected: list[bytes] = []
+        self.becoming_ready = 0
         self.attentions: list[tuple[int, int]] = [(0x29, 0)]
         self.cdbs: list[bytes] = []
 
@@ -47,18 +51,27 @@ class FakeTape:
             return Outcome(2, _sense(_ILLEGAL, 0x24)) if cdb[1] else Outcome(0, b"", _INQUIRY[:data_in_length])
         if self.attentions:
             return self._check(_ATTENTION, *self.attentions.pop(0))
+        if self.becoming_ready and cdb[0] not in (0x1B, 0x1E):
+            return self._check(_NOT_READY, 0x04, 0x01)
         if not self.loaded and cdb[0] not in (0x1B, 0x1E):
             return self._check(_NOT_READY, 0x3A)
+        if cdb[0] in self.answers:
+            return self.answers[cdb[0]]
         names = {
             0x00: self._good, 0x01: self._rewind, 0x05: self._limits, 0x08: self._read, 0x0A: self._write,
             0x10: self._filemarks, 0x11: self._space, 0x15: self._mode_select, 0x19: self._erase,
-            0x1A: self._mode_sense, 0x1B: self._load, 0x1E: self._prevent, 0x2B: self._locate, 0x34: self._position,
+            0x1A: self._mode_sense, 0x04: self._good, 0x1B: self._load, 0x1E: self._prevent,
+            0x2B: self._locate, 0x34: self._position,
         }
         method = names.get(cdb[0])
         return method(cdb, data_out) if method is not None else self._check(_ILLEGAL, 0x20)
 
     def close(self) -> None:
         """Nothing is kept."""
+
+    def time_passes(self) -> None:
+        """A second."""
+        self.becoming_ready = max(0, self.becoming_ready - 1)
 
     def _check(self, key: int, asc: int = 0, ascq: int = 0, flags: int = 0, residual: int | None = None) -> Outcome:
         return Outcome(2, _sense(key, asc, ascq, flags, residual))
@@ -150,8 +163,9 @@ class FakeTape:
         return Outcome(0)
 
     def _mode_sense(self, cdb: bytes, data: bytes) -> Outcome:
-        page = bytes((0x0F, 14, self.compression, 0x80, *bytes(12))) if cdb[2] & 0x3F == 0x0F else b""
-        if cdb[2] & 0x3F not in (0, 0x0F):
+        pages = {0: b"", 0x0F: bytes((0x0F, 14, self.compression, 0x80, *bytes(12))), 0x11: self.partition_page}
+        page = pages.get(cdb[2] & 0x3F)
+        if page is None:
             return self._check(_ILLEGAL, 0x24)
         head = bytes((11 + len(page), 0, self.protected << 7 | self.buffered << 4, 8, self.density, 0, 0, 0, 0))
         return Outcome(0, b"", (head + self.block_size.to_bytes(3, "big") + page)[: cdb[4]])
@@ -159,7 +173,8 @@ class FakeTape:
     def _mode_select(self, cdb: bytes, data: bytes) -> Outcome:
         self.buffered, self.density = data[2] >> 4 & 7, data[4]
         self.block_size = int.from_bytes(data[9:12], "big")
-        if len(data) > 14:
+        self.selected.append(data[12:])
+        if data[12:13] == b"\x0F":
             self.compression = data[14]
         return Outcome(0)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports.devnode.driver import Steps
-from transports.devnode.request import Outcome, Refused
+from transports.devnode.request import Outcome, Refused, ScsiTask
 from transports.devnode.sr import OpticalDrive
 from transports.devnode.sr_codes import Capability, DiscStatus, DriveStatus, Ioctl
 
@@ -40,6 +40,7 @@ class Station:
         try:
             task = next(steps)
             while True:
+                assert isinstance(task, ScsiTask)
                 found = self.disc.execute(task.cdb, data_out=task.data_out, data_in_length=task.data_in_length)
                 task = steps.send(Outcome(found.status, found.sense, found.data_in))
         except StopIteration as stop:

@@ -13,7 +13,8 @@ from fake_tape import FakeTape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transports.devnode.driver import Steps
+from scsiemu.services import Outcome as Answered
+from transports.devnode.driver import Pause, Steps
 from transports.devnode.request import Outcome, Refused
 from transports.devnode.st import TapeDrive
 from transports.devnode.st_codes import MT_GET, MTIOCPOS, MTIOCTOP, Boolean, Gstat, Op, Options
@@ -28,6 +29,7 @@ class Station:
     def __init__(self, tape: FakeTape | None = None, *, path: str = "/dev/nst0", flags: int = os.O_RDWR) -> None:
         self.tape = tape or FakeTape()
         self.drive = TapeDrive(0)
+        self.waited = 0.0
         self.open(path, flags)
 
     def open(self, path: str = "/dev/nst0", flags: int = os.O_RDWR) -> None:
@@ -39,6 +41,11 @@ class Station:
         try:
             task = next(steps)
             while True:
+                if isinstance(task, Pause):
+                    self.waited += task.seconds
+                    self.tape.time_passes()
+                    task = steps.send(Outcome())
+                    continue
                 found = self.tape.execute(task.cdb, data_out=task.data_out, data_in_length=task.data_in_length)
                 task = steps.send(Outcome(found.status, found.sense, found.data_in))
         except StopIteration as stop:
@@ -117,6 +124,90 @@ def test_open_refusals() -> None:
     assert station.gstat() & (Gstat.DR_OPEN | Gstat.ONLINE) == Gstat.DR_OPEN
     assert refused(station.read, 10) == errno.ENOMEDIUM
     assert refused(station.op, Op.FSF) == errno.ENOMEDIUM
+
+
+def test_open_waits_for_a_drive_that_is_becoming_ready() -> None:
+    """A second between looks, two minutes at most, then EIO; with O_NONBLOCK it is open at once, and not ready."""
+    station = Station()
+    station.close()
+    station.tape.becoming_ready = 3
+    station.open()
+    assert station.waited == 3
+    assert station.gstat() & Gstat.ONLINE
+    station.close()
+    station.tape.becoming_ready = 200
+
+    assert refused(station.open) == errno.EIO
+    assert station.waited == 123
+    station.open(flags=os.O_RDONLY | os.O_NONBLOCK)
+    assert not station.gstat() & Gstat.ONLINE
+
+
+def test_close_after_writing_is_not_excused_by_a_deferred_error() -> None:
+    """Early warning at the filemark of close is good, but not where the sense data is of an earlier command."""
+    for head, expected in (("f0", 0), ("f1", errno.EIO)):
+        station = Station()
+        station.write(b"block")
+        sense = bytes.fromhex(f"{head}00400000000000a0000000000200000000")
+        station.tape.answers[0x10] = Answered(2, sense)
+        failed = 0
+        try:
+            station.close()
+        except Refused as caught:
+            failed = caught.number
+
+        assert failed == expected
+
+
+@pytest.mark.parametrize(("old", "size", "page", "formats"), [
+    # Sizes of all partitions, made by FORMAT MEDIUM (LTO).
+    ("110e030014030000 0040000000000000", 10, "110e030134030000 ffff000a00000000", 1),
+    ("110e030014030000 0040000000000000", -10, "110e030134030000 000affff00000000", 1),
+    ("110e030014030000 0040000000000000", 70000, "110e03013c030900 ffff004600000000", 1),
+    ("110e03001c030000 0040000000000000", 5000, "110e03013c030900 ffff000500000000", 1),
+    ("110e030014030000 0040000000000000", 0, "", 0),
+    # Two sizes, made by MODE SELECT.
+    ("110a010010030000 00000000", 10, "110a010130030000 ffff000a", None),
+    ("110a010110030000 00100010", 0, "110a010030030000 ffff0000", None),
+    # Only partition 1 has a size (DDS).
+    ("1108010010030000 0000", 10, "1108010130030000 000a", None),
+])
+def test_mkpart_page(old: str, size: int, page: str, formats: int | None) -> None:
+    """MKPART: the medium partition page that MODE SELECT gets, and the format of FORMAT MEDIUM where that does it."""
+    station = Station()
+    station.tape.partition_page = bytes.fromhex(old)
+    station.op(Op.SETDRVBUFFER, Options.SET_BOOLEANS | Boolean.CAN_PARTITIONS)
+    station.op(Op.MKPART, size)
+
+    assert [part.hex() for part in station.tape.selected] == [page.replace(" ", "")] * bool(page)
+    assert [cdb[2] for cdb in station.tape.cdbs if cdb[0] == 0x04] == ([] if formats is None else [formats])
+
+
+def test_mkpart_of_a_size_that_has_no_number() -> None:
+    """A partition 0 of a size, where only partition 1 has one; more than 65534 GB."""
+    station = Station()
+    station.tape.partition_page = bytes.fromhex("11080100100300000000")
+    assert refused(station.op, Op.MKPART, 10) == errno.EINVAL           # without can-partitions
+    station.op(Op.SETDRVBUFFER, Options.SET_BOOLEANS | Boolean.CAN_PARTITIONS)
+
+    assert refused(station.op, Op.MKPART, -10) == errno.EINVAL
+    assert refused(station.op, Op.MKPART, 70_000_000) == errno.EINVAL
+
+
+def test_attributes_in_sys() -> None:
+    """What /sys/class/scsi_tape/stN says: options and defaults as set, -1 for those that are not."""
+    drive = Station().drive
+    assert [drive.attribute(name) for name in ("options", "default_blksize", "default_density")] == [
+        "0x00000107\n", "-1\n", "-1\n"
+    ]
+    station = Station()
+    station.op(Op.SETDRVBUFFER, Options.SET_BOOLEANS | Boolean.TWO_FM)
+    station.op(Op.SETDRVBUFFER, Options.DEFAULT_BLOCK_SIZE | 1024)
+    station.op(Op.SETDRVBUFFER, Options.DENSITY | 0x5E)
+
+    assert [station.drive.attribute(name) for name in ("options", "default_blksize", "default_density")] == [
+        "0x00000117\n", "1024\n", "0x5e\n"
+    ]
 
 
 def test_read_filemark_and_end_of_data() -> None:

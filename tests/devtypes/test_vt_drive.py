@@ -141,3 +141,12 @@ def test_drive_two_of_them_are_apart() -> None:
 
     assert initiator.command("READ POSITION", lun=0).data[4:8] == bytes(4)
     assert initiator.command("READ POSITION", lun=1).data[4:8] == b"\0\0\0\1"
+
+
+def test_read_position_vendor_specific_short_form() -> None:
+    """Service action 01h, which Linux asks for by default, is answered like the short form."""
+    bench = Bench()
+    bench.write(b"block")
+
+    assert bench.do("READ POSITION", service_action=1).data == bench.do("READ POSITION", service_action=0).data
+    assert bench.do("READ POSITION", service_action=1).data[4:8] == bytes((0, 0, 0, 1))

@@ -19,6 +19,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from struct import unpack
 from time import monotonic
 from typing import Final
 
@@ -48,6 +49,7 @@ _INQUIRY: Final = bytes.fromhex("120000006000")
 _PAGES: Final = (0x80, 0x83)
 _OPTICAL: Final = 5
 _MECHANISM: Final = bytes.fromhex("5a082a00000000008000")     # MODE SENSE(10) of the capabilities page
+_READ_CAPACITY: Final = bytes.fromhex("25000000000000000000")
 _PATIENCE: Final = 30.0
 
 
@@ -101,13 +103,19 @@ class DeviceNodes:
             outcome = _execute(host, ScsiTask(address.unit, cdb, data_in_length=0xFC))
             if outcome.status == Status.GOOD and outcome.data_in:
                 pages.append((page, bytes(outcome.data_in)))
-        mechanism = b""
+        mechanism, sectors = b"", 0
         if inquiry and inquiry[0] & 0x1F == _OPTICAL:
             outcome = _execute(host, ScsiTask(address.unit, _MECHANISM, data_in_length=128))
             data = bytes(outcome.data_in)
             if outcome.status == Status.GOOD and len(data) >= 8:
                 mechanism = data[8 + int.from_bytes(data[6:8], "big") :]
-        self._units.append(AttachedUnit(address, inquiry.ljust(36, b"\0"), host.name, tuple(pages), mechanism))
+            outcome = _execute(host, ScsiTask(address.unit, _READ_CAPACITY, data_in_length=8))
+            if outcome.status == Status.GOOD and len(outcome.data_in) == 8:
+                last, length = unpack(">II", outcome.data_in)
+                sectors = (last + 1) * length // 512
+        self._units.append(
+            AttachedUnit(address, inquiry.ljust(36, b"\0"), host.name, tuple(pages), mechanism, sectors)
+        )
 
     @property
     def node_paths(self) -> tuple[str, ...]:

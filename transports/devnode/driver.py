@@ -1,21 +1,21 @@
 """What the drivers for tapes and optical drives have in common: calls in, commands out, no I/O.
 
-A call of a program on a node is a generator: it yields the tasks that it wants executed, one after the other, is sent
-the outcome of each, and returns the result of the call, or raises `Refused`. Whoever drives it (driver_calls.py, or a
-test) executes the tasks.
+A call of a program on a node is a generator: it yields the tasks that it wants executed, one after the other, or
+pauses, is sent the outcome of each, and returns the result of the call, or raises `Refused`. Whoever drives it
+(driver_calls.py, or a test) executes the tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from scsiemu._value import value
 from scsiemu.sam import Status
 from scsiemu.sense import Sense, SenseKey, decode_sense
 from transports.devnode.request import HostStatus, Memory, Outcome, ScsiTask
 
-__all__ = ["ACCESS_MODE", "NONBLOCK", "READ_ONLY", "Answer", "Driver", "Steps", "answer_of"]
+__all__ = ["ACCESS_MODE", "NONBLOCK", "READ_ONLY", "Answer", "Driver", "Pause", "Step", "Steps", "answer_of"]
 
 # Flags of open(2), the same on both architectures.
 ACCESS_MODE: Final = 0o3
@@ -24,7 +24,16 @@ NONBLOCK: Final = 0o4000
 
 _Result = TypeVar("_Result")
 
-Steps = Generator[ScsiTask, Outcome, _Result]
+
+@value
+class Pause:
+    """So many seconds without a command. Its outcome says nothing."""
+
+    seconds: float
+
+
+Step: TypeAlias = ScsiTask | Pause
+Steps = Generator[Step, Outcome, _Result]
 
 
 @value
@@ -74,7 +83,7 @@ def answer_of(outcome: Outcome) -> Answer:
 
 
 class Driver(Protocol):
-    """What is behind the nodes of one unit, for all who open them. All but `memory` are generators; see the module.
+    """What is behind the nodes of one unit, for all who open them. What returns `Steps` is a generator; see the module.
 
     One call after the other: the next begins when the one before has ended.
     """
@@ -99,3 +108,6 @@ class Driver(Protocol):
 
     def release(self, handle: object) -> None:
         """The file is closed."""
+
+    def attribute(self, name: str) -> str:
+        """A file of that name in /sys that tells of the driver's state (`Reported` of tree.py)."""

@@ -15,12 +15,12 @@ from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from transports.devnode.descriptors import Descriptors, OpenFile
-from transports.devnode.driver import Driver, Steps
+from transports.devnode.driver import Driver, Pause, Step, Steps
 from transports.devnode.path_calls import GO_ON, LATER
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification, ProcessMemory
 from transports.devnode.sg import SgFile
-from transports.devnode.tree import Special
+from transports.devnode.tree import Reported, Special
 
 __all__ = ["DriverCalls", "Line", "Vector"]
 
@@ -70,11 +70,12 @@ class DriverCalls:
         self._hosts = hosts
         self._lines: dict[tuple[int, int], Line] = {}
         self._waiting: dict[ScsiTask, Line] = {}
+        self._paused: list[Line] = []
 
     @property
     def busy(self) -> bool:
-        """Whether a call waits for a task."""
-        return bool(self._waiting)
+        """Whether a call waits for a task, or for a while."""
+        return bool(self._waiting or self._paused)
 
     def line(self, host: int, unit: int, make: Callable[[int], Driver]) -> Line:
         """That of a unit; all its nodes share one driver."""
@@ -95,9 +96,15 @@ class DriverCalls:
             failed: called when the call is refused.
         """
         line.runs.append(_Run(steps, note, finish, failed))
-        if line.task is None and len(line.runs) == 1:
+        if len(line.runs) == 1:
             self._go_on(line, None)
         return LATER
+
+    def report(self, entry: Reported) -> bytes:
+        """What a file in /sys says of a drive now."""
+        address = entry.node.address
+        line = self._lines.get((address.host, address.unit))
+        return entry.otherwise if line is None else line.driver.attribute(entry.attribute).encode()
 
     # --- calls on files ----------------------------------------------------------------------------------------
 
@@ -207,10 +214,17 @@ class DriverCalls:
         return True
 
     def look(self, now: float) -> None:
-        """End what nobody waits for, and what takes too long."""
+        """End what nobody waits for, and what takes too long or long enough."""
+        for line in list(self._paused):
+            if self._is_dead(line.runs[0]):
+                self._paused.remove(line)
+                self._drop_dead(line)
+                self._go_on(line, None)
+            elif now >= line.until:
+                self._paused.remove(line)
+                self._go_on(line, Outcome())
         for task, line in list(self._waiting.items()):
-            note = line.runs[0].note
-            if note is not None and not self._listener.is_valid(note):
+            if self._is_dead(line.runs[0]):
                 self._abort(task, HostStatus.ABORT)
             elif now >= line.until:
                 self._abort(task, HostStatus.TIME_OUT)
@@ -219,6 +233,9 @@ class DriverCalls:
         """Close what is open, and wait until all calls have ended, but not for ever."""
         for file in self._descriptors.files():
             self.close_file(None, file)
+        for line in self._paused:
+            line.until = 0.0            # nobody is left who waits
+        self.look(monotonic())
         until = monotonic() + _PATIENCE_AT_END
         while self._waiting and monotonic() < until:
             hosts = {id(line.host): line.host for line in self._waiting.values()}.values()
@@ -248,7 +265,12 @@ class DriverCalls:
                 self._drop_dead(line)
                 outcome = None
                 continue
-            now = task.started = monotonic()
+            now = monotonic()
+            if isinstance(task, Pause):
+                line.until = now + task.seconds
+                self._paused.append(line)
+                return
+            task.started = now
             line.host.advance(now)
             line.host.start(task)
             if task.outcome is None:
@@ -259,15 +281,18 @@ class DriverCalls:
             outcome = task.outcome
 
     def _drop_dead(self, line: Line) -> None:
-        """Calls that stood in line and whose program has died are not begun."""
-        while line.runs and (note := line.runs[0].note) is not None and not self._listener.is_valid(note):
+        """Calls that stand in line and whose program has died are not begun."""
+        while line.runs and self._is_dead(line.runs[0]):
             run = line.runs.popleft()
             run.steps.close()
             if run.failed is not None:
                 run.failed()
 
-    def _step(self, run: _Run, outcome: Outcome | None) -> ScsiTask | None:
-        """The next task; None where the call has ended and is answered."""
+    def _is_dead(self, run: _Run) -> bool:
+        return run.note is not None and not self._listener.is_valid(run.note)
+
+    def _step(self, run: _Run, outcome: Outcome | None) -> Step | None:
+        """The next task or pause; None where the call has ended and is answered."""
         try:
             # A generator that has not begun is sent None, whatever its type says of the others.
             return next(run.steps) if outcome is None else run.steps.send(outcome)

@@ -13,7 +13,7 @@ from typing import Final
 from scsiemu._value import value
 from transports.devnode.nodes import KINDS, Node, UnitAddress, bsg_node, sg_node, sr_node, st_nodes
 from transports.devnode.sg import SG_VERSION
-from transports.devnode.tree import Directory, Entry, Link, Special, Text, Tree
+from transports.devnode.tree import Directory, Entry, Link, Reported, Special, Text, Tree
 
 __all__ = ["AttachedUnit", "build_tree", "character_devices"]
 
@@ -29,6 +29,11 @@ _ABILITIES: Final = (
     ("read MCN", 5, 0x40), ("play audio", 4, 0x01), ("write CD-R", 3, 0x01), ("write CD-RW", 3, 0x02),
     ("read DVD", 2, 0x08), ("write DVD-R", 3, 0x10), ("write DVD-RAM", 3, 0x20),
 )
+# Of a tape drive that nobody has opened.
+_TAPE_ATTRIBUTES: Final = {
+    "options": "0x00000107", "default_blksize": "-1", "default_density": "-1", "default_compression": "-1",
+    "position_lost_in_reset": "0",
+}
 _DEVICE_TYPES: Final = (
     "Direct-Access    ", "Sequential-Access", "Printer          ", "Processor        ", "WORM             ",
     "CD-ROM           ", "Scanner          ", "Optical Device   ", "Medium Changer   ", "Communications   ",
@@ -46,6 +51,7 @@ class AttachedUnit:
         host_name: name of the "driver" of its host.
         pages: VPD pages by number, those of 80h and 83h that it has.
         mechanism: of an optical drive: mode page 2Ah, where it has one.
+        sectors: of an optical drive: size of its disc, in 512 bytes.
     """
 
     address: UnitAddress
@@ -53,6 +59,7 @@ class AttachedUnit:
     host_name: str
     pages: tuple[tuple[int, bytes], ...] = ()
     mechanism: bytes = b""
+    sectors: int = 0
 
     @property
     def device_type(self) -> int:
@@ -85,7 +92,8 @@ def build_tree(units: Sequence[AttachedUnit], *, exists: Callable[[str], bool], 
             _add_tape(entries, place, st_nodes(index, tapes, unit.address, unit.device_type))
             tapes += 1
         elif unit.device_type == _OPTICAL:
-            _add_optical(entries, place, sr_node(index, optical, unit.address, unit.device_type))
+            node = sr_node(index, optical, unit.address, unit.device_type)
+            _add_optical(entries, place, node, unit.sectors)
             optical += 1
         elif unit.device_type == _CHANGER:
             entries.setdefault("/dev/changer", Link(f"sg{index}"))
@@ -121,23 +129,24 @@ def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> N
         entries[node.path] = Special(node)
         name = node.path.rpartition("/")[2]
         _add_class(entries, place, "scsi_tape", name, f"{node.kind.major}:{node.minor}\n")
-        for attribute in ("default_blksize", "default_compression", "default_density", "defined"):
-            text = "1\n" if attribute == "defined" else "-1\n"
-            entries[f"{place}/scsi_tape/{name}/{attribute}"] = Text(text.encode())
+        entries[f"{place}/scsi_tape/{name}/defined"] = Text(b"1\n")
+        for attribute, text in _TAPE_ATTRIBUTES.items():
+            entries[f"{place}/scsi_tape/{name}/{attribute}"] = Reported(node, attribute, f"{text}\n".encode())
     entries[f"{place}/tape"] = Link(f"scsi_tape/{nodes[0].path.rpartition('/')[2]}")
     entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/st")
     entries["/sys/bus/scsi/drivers/st"] = Directory()
 
 
-def _add_optical(entries: dict[str, Entry], place: str, node: Node) -> None:
-    """The node of an optical drive, and its block device in /sys. The size there is that of an empty drive."""
+def _add_optical(entries: dict[str, Entry], place: str, node: Node, sectors: int) -> None:
+    """The node of an optical drive, and its block device in /sys."""
     name = node.path.rpartition("/")[2]
     entries[node.path] = Special(node)
     entries[f"/dev/scd{node.minor}"] = Link(name)
     entries.setdefault("/dev/cdrom", Link(name))
     _add_class(entries, place, "block", name, f"{node.kind.major}:{node.minor}\n")
-    for attribute, text in {"size": "0", "ro": "0", "removable": "1", "range": "1", "capability": "119"}.items():
+    for attribute, text in {"ro": "0", "removable": "1", "range": "1", "capability": "119"}.items():
         entries[f"{place}/block/{name}/{attribute}"] = Text(f"{text}\n".encode())
+    entries[f"{place}/block/{name}/size"] = Reported(node, "size", f"{sectors}\n".encode())
     entries[f"/sys/block/{name}"] = Link(f"..{place.removeprefix('/sys')}/block/{name}")
     entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/sr")
     entries["/sys/bus/scsi/drivers/sr"] = Directory()

@@ -15,7 +15,7 @@ from transports.devnode.request import Refused
 from transports.devnode.seccomp import Listener, Notification, ProcessMemory, read_string
 from transports.devnode.stat_layout import FileStatus, stat_bytes, statx_bytes
 from transports.devnode.syscalls import Architecture, PathCall, Role
-from transports.devnode.tree import Directory, Entry, Link, Special, Text, Tree, entry_mode
+from transports.devnode.tree import Directory, Entry, Link, Reported, Special, Text, Tree, entry_mode
 from transports.devnode.working_directories import WorkingDirectories
 
 __all__ = ["GO_ON", "LATER", "OpenNode", "PathCalls"]
@@ -53,6 +53,7 @@ class PathCalls:
 
     Args:
         open_node: opens a device node: note, path, entry, flags of open(2).
+        report: what a file that tells of a drive says now.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PathCalls:
         descriptors: Descriptors,
         directories: WorkingDirectories,
         open_node: OpenNode,
+        report: Callable[[Reported], bytes],
         *,
         now: int,
     ) -> None:
@@ -72,6 +74,7 @@ class PathCalls:
         self._descriptors = descriptors
         self._directories = directories
         self._open_node = open_node
+        self._report = report
         self._seconds = now
         self._owner = (os.getuid(), os.getgid())
         self._texts: dict[str, int] = {}
@@ -214,7 +217,7 @@ class PathCalls:
         if isinstance(entry, Special):
             return self._open_node(note, place.path, entry, flags)
         writes = flags & os.O_ACCMODE != os.O_RDONLY
-        if isinstance(entry, Text):
+        if isinstance(entry, Text | Reported):
             if writes:
                 raise Refused(errno.EACCES)
             return self._give(note, self._open_text(place.path, entry), flags)
@@ -232,13 +235,16 @@ class PathCalls:
             os.close(fileno)
         return LATER
 
-    def _open_text(self, path: str, entry: Text) -> int:
+    def _open_text(self, path: str, entry: Text | Reported) -> int:
         """A descriptor of its own on the bytes, for reading alone."""
         kept = self._texts.get(path)
-        if kept is None:
-            kept = self._texts[path] = os.memfd_create(path.rpartition("/")[2], os.MFD_CLOEXEC)
-            os.write(kept, entry.content)
-            os.fchmod(kept, 0o444)
+        if kept is None or isinstance(entry, Reported):
+            fresh = os.memfd_create(path.rpartition("/")[2], os.MFD_CLOEXEC)
+            os.write(fresh, entry.content if isinstance(entry, Text) else self._report(entry))
+            os.fchmod(fresh, 0o444)
+            if kept is not None:
+                os.close(kept)
+            kept = self._texts[path] = fresh
         return os.open(f"/proc/self/fd/{kept}", os.O_RDONLY | os.O_CLOEXEC)
 
     def _stat(self, note: Notification, call: PathCall, place: _Place) -> int:
@@ -260,7 +266,7 @@ class PathCalls:
         """What stat(2) says of one of ours."""
         rdev = (entry.node.kind.major, entry.node.minor) if isinstance(entry, Special) else (0, 0)
         size = 0
-        if isinstance(entry, Text):
+        if isinstance(entry, Text | Reported):
             size = 4096             # as sysfs has it, whatever is in the file
         elif isinstance(entry, Link):
             size = len(entry.target)

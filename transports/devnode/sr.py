@@ -64,6 +64,10 @@ class OpticalDrive(OpticalIoctls):
         """The file is closed."""
         self.users = [user for user in self.users if user is not handle]
 
+    def attribute(self, name: str) -> str:
+        """The size in /sys/block/srN, in units of 512 bytes."""
+        return f"{self.size // 512}\n"
+
     def read(self, handle: object, count: int, position: int | None) -> Steps[bytes]:
         """read(2) and pread(2): less at the end of the disc, and where an error comes later. Raises Refused."""
         assert isinstance(handle, OpticalHandle)

@@ -114,7 +114,10 @@ class TapeDrive(TapeOperations):
         part = self.part
         part.rw = Rw.IDLE
         sense = answer.sense
-        at_end = sense is not None and sense.eom and answer.key in (SenseKey.NO_SENSE, SenseKey.RECOVERED_ERROR)
+        at_end = (
+            sense is not None and sense.eom and not sense.deferred
+            and answer.key in (SenseKey.NO_SENSE, SenseKey.RECOVERED_ERROR)
+        )
         if not answer.good and not (at_end and not answer.residual):
             raise Refused(errno.EIO)
         part.file += part.file >= 0
@@ -127,6 +130,18 @@ class TapeDrive(TapeOperations):
         """The drive can be opened again."""
         if self._user is handle:
             self._user = None
+
+    def attribute(self, name: str) -> str:
+        """A file of /sys/class/scsi_tape/stN."""
+        found = {
+            "options": self.options, "default_density": self.default_density,
+            "default_blksize": self.default_block_size, "default_compression": self.default_compression,
+            "position_lost_in_reset": int(self.position_unknown),
+        }[name]
+        if found is None:
+            return "-1\n"
+        form = {"options": "#010x", "default_density": "#04x"}.get(name, "d")
+        return f"{int(found):{form}}\n"
 
     # --- reading and writing ---------------------------------------------------------------------------------------
 

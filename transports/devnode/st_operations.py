@@ -16,6 +16,13 @@ __all__ = ["TapeOperations"]
 _LOADER_OFFSET: Final = 10000                   # MT_ST_HPLOADER_OFFSET
 _DEFAULT: Final = 0xFFFFF
 _FORMAT_MEDIUM: Final = 0x04
+# Byte 4 of the medium partition page: IDP, PSUM, POFM.
+_IDP: Final = 0x20
+_PSUM: Final = 0x18
+_POFM: Final = 0x04
+_MEGABYTES, _UNITS = 0x10, 0x18
+_GIGA: Final = 9                                # PARTITION UNITS: exponent of ten
+_THE_REST: Final = 0xFFFF
 _OPERATIONS: Final = frozenset(Op) - {Op.RESET, Op.TELL}
 
 # Operations of which the buffer of a read needs no spacing back: they go elsewhere anyway.
@@ -137,21 +144,16 @@ class TapeOperations(TapeSession):
         if not self.has(Boolean.CAN_PARTITIONS):
             raise Refused(errno.EINVAL)
         yield from self.move(Op.REW, 0)
-        page = bytearray(mode_page((yield from self.mode_sense(PARTITION_PAGE)), PARTITION_PAGE))
-        page[0] &= 0x3F
-        page[3] = int(size != 0)
-        page[4] = (page[4] & 0x1F & ~0x18) | (0x30 if size else 0x20)      # IDP, PSUM of megabytes
-        if size:
-            sizes = (0xFFFF, min(size, 0xFFFE)) if size > 0 else (min(-size, 0xFFFE), 0xFFFF)
-            page[8:] = b"".join(number.to_bytes(2, "big") for number in sizes)
-            page[1] = len(page) - 2
-        answer = yield from self.mode_select(bytes(4) + bytes(page))
-        if answer.good and page[4] & 0x04:
-            answer = yield from self.execute((_FORMAT_MEDIUM, 0, 1), long=True)
-        if not answer.good:
+        old = mode_page((yield from self.mode_sense(PARTITION_PAGE)), PARTITION_PAGE)
+        by_format = bool(old[4] & _POFM)
+        if size or not by_format:
+            page = _partition_page(old, size, by_format=by_format)
+            if not (yield from self.mode_select(self.mode_header() + page)).good:
+                raise Refused(errno.EIO)
+        if by_format and not (yield from self.execute((_FORMAT_MEDIUM, 0, int(bool(size))), long=True)).good:
             raise Refused(errno.EIO)
         self.new_session()
-        self.partition_count = 1 + (size != 0)
+        self.partition_count = 1                # SETPART looks for more
 
     def _set_options(self, count: int) -> None:
         """MT_ST_OPTIONS. Raises Refused."""
@@ -186,3 +188,33 @@ class TapeOperations(TapeSession):
             self.default_drive_buffer = value if value is None else value & 7
         else:
             raise Refused(errno.EIO)
+
+
+def _partition_page(old: bytes, size: int, *, by_format: bool) -> bytes:
+    """The medium partition page of one partition more, of so many MB; none for zero. Raises Refused.
+
+    Args:
+        size: negative where partition 0 is of this size, and number 1 gets the rest.
+        by_format: FORMAT MEDIUM makes the partitions, MODE SELECT only says which.
+    """
+    page = bytearray(old.ljust(12, b"\0"))
+    wanted, units = abs(size), 0
+    unit = _MEGABYTES
+    most, described = page[2], 2 if by_format else (len(old) - 8) // 2
+    if wanted >= _THE_REST - 1 or (page[4] & _PSUM == _UNITS and wanted and not wanted % 1000):
+        wanted, unit, units = wanted // 1000, _UNITS, _GIGA
+    if wanted >= _THE_REST or (size < 0 and described < 2):
+        raise Refused(errno.EINVAL)
+    at = 8
+    page[8:] = bytes(len(page) - 8)
+    # Drives that describe only the partitions past number 0 have no size for it.
+    if size >= 0 and (described > most or most != 1):
+        page[8:10] = _THE_REST.to_bytes(2, "big")
+        at = 10
+    page[at : at + 2] = wanted.to_bytes(2, "big")
+    if size < 0:
+        page[10:12] = _THE_REST.to_bytes(2, "big")
+    page[3] = int(bool(size))
+    page[0], page[1] = page[0] & 0x3F, max(len(old) - 2, 8) if size else len(old) - 2
+    page[4], page[6] = _IDP | unit | page[4] & 0x07, page[6] & 0xF0 | units
+    return bytes(page[: page[1] + 2])

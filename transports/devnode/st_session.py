@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from scsiemu.sense import SenseKey
-from transports.devnode.driver import ACCESS_MODE, READ_ONLY, Steps
+from transports.devnode.driver import ACCESS_MODE, NONBLOCK, READ_ONLY, Pause, Steps
 from transports.devnode.request import Refused
 from transports.devnode.st_codes import Boolean, Op
 from transports.devnode.st_state import Eof, Partition, Ready, Rw, TapeState
@@ -17,6 +17,8 @@ COMPRESSION_PAGE: Final = 0x0F
 PARTITION_PAGE: Final = 0x11
 _MOST_ATTENTIONS: Final = 10
 _NO_MEDIUM: Final = 0x3A
+_BECOMING_READY: Final = (0x04, 0x01)
+_MOST_WAITS: Final = 120                 # ST_BLOCK_SECONDS
 _READ_BLOCK_LIMITS: Final = 0x05
 
 
@@ -45,13 +47,18 @@ class TapeSession(TapeState):
         self.default_compression: int | None = None
 
     def check(self, handle: TapeHandle) -> Steps[bool]:
-        """Look what is in the drive; whether it is ready. Raises Refused."""
-        attention = False
-        for _ in range(_MOST_ATTENTIONS):
+        """Look what is in the drive, a drive that is becoming ready for two minutes; whether it is. Raises Refused."""
+        attentions = 0
+        waits = 0 if handle.flags & NONBLOCK else _MOST_WAITS
+        while True:
             answer = yield from self.execute((0,))
-            if answer.key != SenseKey.UNIT_ATTENTION:
+            if answer.key == SenseKey.UNIT_ATTENTION and attentions < _MOST_ATTENTIONS:
+                attentions += 1
+            elif answer.key == SenseKey.NOT_READY and answer.asc == _BECOMING_READY and waits:
+                waits -= 1
+                yield Pause(1.0)
+            else:
                 break
-            attention = True
         if not answer.good:
             no_tape = answer.asc[0] == _NO_MEDIUM
             self.ready = Ready.NO_TAPE if no_tape else Ready.NOT_READY
@@ -60,7 +67,7 @@ class TapeSession(TapeState):
             self.partitions[0].file = self.partitions[0].block = -1
             self.partition = self.new_partition = 0
             return False
-        if attention or self.ready != Ready.READY:
+        if attentions or self.ready != Ready.READY:
             self.new_session()
         self.ready = Ready.READY
         yield from self._parameters()
@@ -68,7 +75,7 @@ class TapeSession(TapeState):
             raise Refused(errno.EROFS)
         if self.has(Boolean.CAN_PARTITIONS) and not self.partition_count:
             yield from self._find_partition()
-        if attention:
+        if attentions:
             yield from self._set_defaults()
         return True
 
@@ -158,8 +165,7 @@ class TapeSession(TapeState):
             raise Refused(errno.EIO)
         page[0] &= 0x3F
         page[2] = page[2] | 0x80 if on else page[2] & 0x7F
-        head = bytes((0, 0, self.drive_buffer << 4, 8, self.density, 0, 0, 0, 0)) + self.block_size.to_bytes(3, "big")
-        if not (yield from self.mode_select(head + bytes(page))).good:
+        if not (yield from self.mode_select(self.mode_header() + bytes(page))).good:
             raise Refused(errno.EIO)
 
 

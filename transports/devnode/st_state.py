@@ -14,7 +14,7 @@ from transports.devnode.driver import Answer, Steps, answer_of
 from transports.devnode.request import Refused, ScsiTask
 from transports.devnode.st_codes import Boolean, Op
 
-__all__ = ["Eof", "Partition", "Ready", "Rw", "TapeState"]
+__all__ = ["Eof", "Partition", "Ready", "Rw", "TapeState", "mode_header"]
 
 _MOST_PARTITIONS: Final = 4
 _BLOCK_SIZE_MASK: Final = 0xFFFFFF
@@ -145,10 +145,13 @@ class TapeState:
         """MODE SELECT(6) with PF."""
         return (yield from self.execute((_MODE_SELECT, 0x10, 0, 0, len(parameters)), parameters))
 
+    def mode_header(self) -> bytes:
+        """What goes before a page in MODE SELECT(6): all as it is."""
+        return mode_header(self.block_size, self.density, self.drive_buffer)
+
     def set_mode(self, *, block_size: int, density: int, drive_buffer: int) -> Steps[bool]:
         """The block descriptor and BUFFERED MODE; whether the drive has taken them."""
-        header = bytes((0, 0, drive_buffer << 4, 8, density, 0, 0, 0, 0))
-        answer = yield from self.mode_select(header + block_size.to_bytes(3, "big"))
+        answer = yield from self.mode_select(mode_header(block_size, density, drive_buffer))
         if answer.good:
             self.block_size, self.density, self.drive_buffer = block_size, density, drive_buffer
         return answer.good
@@ -352,6 +355,11 @@ class TapeState:
         part.at_setmark = False
         part.eof = Eof.NOEOF
         self.buffer = b""
+
+
+def mode_header(block_size: int, density: int, drive_buffer: int) -> bytes:
+    """Header and block descriptor of MODE SELECT(6)."""
+    return bytes((0, 0, drive_buffer << 4, 8, density, 0, 0, 0, 0)) + block_size.to_bytes(3, "big")
 
 
 def _length(operation: int) -> int:

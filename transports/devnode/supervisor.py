@@ -94,7 +94,8 @@ class Supervisor(NodeCalls):
         self._drivers = DriverCalls(listener, hosts, self._descriptors)
         directories = WorkingDirectories()
         self._paths = PathCalls(
-            tree, architecture, listener, self._descriptors, directories, self._open_node, now=int(time())
+            tree, architecture, listener, self._descriptors, directories, self._open_node, self._drivers.report,
+            now=int(time()),
         )
         files = FileCalls(
             tree, architecture, listener, self._descriptors, directories, self._paths, self, self._drivers

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from scsiemu._value import value
 from transports.devnode.nodes import Node, is_node_family
 
-__all__ = ["Directory", "Entry", "Link", "Special", "Text", "Tree", "entry_mode"]
+__all__ = ["Directory", "Entry", "Link", "Reported", "Special", "Text", "Tree", "entry_mode"]
 
 _DIRECTORY_MODE: Final = 0o040755
 _LINK_MODE: Final = 0o120777
@@ -35,6 +35,20 @@ class Text:
 
 
 @value
+class Reported:
+    """A file that can be read, and tells of a drive's state at the time.
+
+    Args:
+        node: of the drive; its driver has the attribute.
+        otherwise: what is said before the driver has been used.
+    """
+
+    node: Node
+    attribute: str
+    otherwise: bytes
+
+
+@value
 class Link:
     """A symbolic link."""
 
@@ -48,7 +62,7 @@ class Special:
     node: Node
 
 
-Entry: TypeAlias = Directory | Text | Link | Special
+Entry: TypeAlias = Directory | Text | Reported | Link | Special
 
 
 def entry_mode(entry: Entry) -> int:
