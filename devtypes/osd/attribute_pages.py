@@ -11,7 +11,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from devtypes.osd.attribute_lists import Attribute
 from devtypes.osd.objects import ObjectRef
+from devtypes.osd.security import HMAC_SHA1
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.identity import Identity
@@ -19,11 +21,12 @@ from scsiemu.object_requests import ObjectKind, ObjectTransaction
 from scsiemu.sense import CheckCondition, SenseCode
 
 __all__ = [
-    "ANY_PAGE", "CURRENT_COMMAND", "POLICY_ACCESS_TAG", "Names", "created_time", "number_of", "page_attributes",
-    "page_form", "pages", "set_attribute", "stamp",
+    "ANY_PAGE", "CURRENT_COMMAND", "DH_GROUP", "POLICY_ACCESS_TAG", "Names", "created_time", "number_of",
+    "page_attributes", "page_form", "pages", "set_attribute", "stamp",
 ]
 
 CURRENT_COMMAND: Final = 0xFFFFFFFE
+DH_GROUP: Final = 14                # the group of RFC 3526 clause 3, by its number in RFC 3526
 ANY_PAGE: Final = 0xF0000000
 POLICY_ACCESS_TAG: Final = 0x40000001
 _APPLICATION: Final = 0x10000
@@ -76,11 +79,15 @@ class Names:
         identity: of the unit, complete.
         system_id: OSD SYSTEM ID, 20 bytes.
         capacity: TOTAL CAPACITY in bytes.
+        methods: security methods that are supported: bit 0 NOSEC, bit 1 CAPKEY, ...
+        method: the security method where no attribute says another.
     """
 
     identity: Identity
     system_id: bytes
     capacity: int
+    methods: int = 1
+    method: int = 0
 
 
 def number_of(tx: ObjectTransaction, ref: ObjectRef, page: int, number: int) -> int | None:
@@ -121,6 +128,8 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
             found[each] = _identification(ref.kind, own) if own in _PAGES[ref.kind] else (title or bytes(40))
     elif kind == 1:
         found |= _information(tx, ref, names, now)
+    elif kind == 5 and ref.kind == ObjectKind.ROOT:
+        found = _root_security(names) | found
     elif kind == 4:
         found |= {number: cid.to_bytes(8, "big") for number, cid in tx.memberships(ref.pid, ref.oid)}
     return dict(sorted(found.items()))
@@ -129,6 +138,14 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
 def _identification(kind: int, page: int) -> bytes:
     """Attribute 0 of a page: vendor and page name (OSD-2)."""
     return b"INCITS".ljust(8) + f"T10 {_KIND_NAMES[kind]} {_PAGE_NAMES[page]}".encode().ljust(32)
+
+
+def _root_security(names: Names) -> dict[int, bytes]:
+    """What the root's policy/security page tells where nothing was set."""
+    known = {1: bytes((names.method,)), 6: bytes((names.method,)), 7: names.methods.to_bytes(2, "big")}
+    if names.methods > 1:
+        known |= {0x80000000: bytes((HMAC_SHA1,)), 0x80000010: bytes((DH_GROUP,))}
+    return known
 
 
 def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) -> dict[int, bytes]:
@@ -167,7 +184,7 @@ def page_form(ref: ObjectRef, page: int, found: dict[int, bytes]) -> bytes | Non
 
 
 def set_attribute(
-    tx: ObjectTransaction, ref: ObjectRef, page: int, number: int, data: bytes, wrong: SenseCode
+    tx: ObjectTransaction, ref: ObjectRef, wanted: Attribute, names: Names, wrong: SenseCode
 ) -> None:
     """Set an attribute, or delete it by an empty value.
 
@@ -176,6 +193,7 @@ def set_attribute(
 
     Raises CheckCondition.
     """
+    page, number, data = wanted.page, wanted.number, wanted.value or b""
     kind = page - ref.page_base
     if page >= ANY_PAGE:
         if page >= CURRENT_COMMAND or number >= 0xFFFFFFFF:
@@ -192,6 +210,8 @@ def set_attribute(
         length = lengths[number]
         if length is not None and len(data) not in ((length,) if number == 0x82 else (0, length)):
             raise CheckCondition(wrong)
+        if kind == 5 and number in (1, 6) and data and not (data[0] < 16 and names.methods >> data[0] & 1):
+            raise CheckCondition(wrong)                 # a security method that is not supported
         if (ref.kind, kind, number) == (ObjectKind.USER, 1, 0x82):
             new = int.from_bytes(data, "big")
             if new >= 1 << 63:

@@ -11,7 +11,9 @@ from scsiemu.cdb import CdbFields, CdbLayout
 from scsiemu.object_requests import ObjectTransaction
 from scsiemu.sense import CheckCondition, FieldPointer
 
-__all__ = ["CAPABILITY_1", "CAPABILITY_2", "Permission", "check_capability", "parse_capability"]
+__all__ = [
+    "CAPABILITY_1", "CAPABILITY_2", "Permission", "capability_refusal", "check_capability", "parse_capability",
+]
 
 _COMMON: Final = (
     "_:4 format:4 key_version:4 algorithm:4 _:4 method:4 _:8 expiration:48 audit:160 discriminator:96 created:48 "
@@ -55,54 +57,56 @@ def check_capability(
     needed: int,
     *,
     version: int,
-    method: int,
     now: int,
-    extent: tuple[int, int] | None,
+    boot_epoch: int,
+    extents: tuple[tuple[int, int], ...],
 ) -> None:
     """Refuse a command that its capability does not allow.
 
     Args:
         ref: the object that the command is about; it need not be there.
         needed: permission bits.
-        method: security method of the partition.
         now: milliseconds since 1970.
-        extent: offset and length of the data that the command touches.
+        boot_epoch: of this run.
+        extents: offset and length of each range of data that the command touches.
 
     Raises CheckCondition, with the field pointer at the capability's field.
     """
     if not capability.format:
-        if method:
-            raise _refusal(version, "format")
         return                                      # OSD-2 4.11.2.2: no capability; NOSEC asks for none
     if capability.format != version:
-        raise _refusal(version, "format")
+        raise capability_refusal(version, "format")
     if capability.expiration and capability.expiration < now:
-        raise _refusal(version, "expiration")
+        raise capability_refusal(version, "expiration")
     if capability.object_type != ref.kind:
-        raise _refusal(version, "object_type")
+        raise capability_refusal(version, "object_type")
     if capability.permissions & needed != needed:
-        raise _refusal(version, "permissions")
+        raise capability_refusal(version, "permissions")
     kind = capability.descriptor_type
     if kind > (3 if version == 2 else 2):
-        raise _refusal(version, "descriptor_type")
+        raise capability_refusal(version, "descriptor_type")
     if kind:
         if capability.allowed_pid != ref.pid:
-            raise _refusal(version, "allowed_pid")
+            raise capability_refusal(version, "allowed_pid")
         if kind in (1, 3) and capability.allowed_oid != ref.oid:
-            raise _refusal(version, "allowed_oid")
+            raise capability_refusal(version, "allowed_oid")
         there = tx.kind(ref.pid, ref.oid) is not None
         if capability.created and there and capability.created != created_time(tx, ref):
-            raise _refusal(version, "created")
+            raise capability_refusal(version, "created")
         if capability.policy_tag and there:
             tag = tx.attribute(ref.pid, ref.oid, ref.page_base + 5, POLICY_ACCESS_TAG)
             if capability.policy_tag != int.from_bytes(tag or b"", "big"):
-                raise _refusal(version, "policy_tag")
-    if version == 2 and kind and extent is not None and capability.range_length not in (0, _NO_LIMIT):
-        offset, length = extent
-        if offset < capability.range_start or offset + length > capability.range_start + capability.range_length:
-            raise _refusal(version, "range_start")
+                raise capability_refusal(version, "policy_tag")
+    if version == 2 and kind:
+        if capability.boot_epoch and capability.boot_epoch != boot_epoch:
+            raise capability_refusal(version, "boot_epoch")
+        first, length = capability.range_start, capability.range_length
+        if length not in (0, _NO_LIMIT) and any(at < first or at + n > first + length for at, n in extents):
+            raise capability_refusal(version, "range_start")
 
 
-def _refusal(version: int, field: str) -> CheckCondition:
+def capability_refusal(version: int, field: str) -> CheckCondition:
+    """What refuses a capability for one of its fields, the field pointer at it."""
     layout = CAPABILITY_2 if version == 2 else CAPABILITY_1
-    return CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(_AT + layout.field(field).start // 8))
+    at = layout.field(field).pointer
+    return CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(_AT + at.byte, at.bit))

@@ -21,6 +21,7 @@ from devtypes.osd.attribute_lists import (
     parse_set_list,
 )
 from devtypes.osd.attribute_pages import (
+    ANY_PAGE,
     CURRENT_COMMAND,
     Names,
     number_of,
@@ -31,12 +32,15 @@ from devtypes.osd.attribute_pages import (
     stamp,
 )
 from devtypes.osd.capability import Permission, check_capability
+from devtypes.osd.guard import Guard
 from devtypes.osd.objects import ROOT, ObjectRef
+from devtypes.osd.security import icv_length
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.cdb import CdbFields
 from scsiemu.object_requests import ObjectKind, ObjectTransaction, Rollback
-from scsiemu.sense import CheckCondition, FieldPointer, Sense
+from scsiemu.sam import Status
+from scsiemu.sense import CheckCondition, FieldPointer, Sense, SenseCode
 
 __all__ = ["Answer", "CommandFunction", "Order", "Work", "error_identification"]
 
@@ -44,6 +48,8 @@ _ALL_FUNCTIONS: Final = b"\xb0\x10\x30\x30"
 _BYPASS_TIMESTAMPS: Final = 0x7F
 _ENTRY: Final = 16
 _MOST_VALUE: Final = 0xFFFE         # FFFFh is how OSD-1 lists tell that an attribute is not there
+_KINDS: Final = 0x30000000           # attribute pages of each kind of object
+_SECURITY_PAGE: Final = 5
 _MOST_SETS: Final = 1 << 20         # objects times attributes of one command
 
 
@@ -82,9 +88,9 @@ class Work:
         ref: the object of the capability.
         function: does the command; gives its Data-In.
         needed: permission bits of the function.
-        data_out: all Data-Out that the command wants.
-        capability, method: what is checked.
-        extent: of the data that it touches.
+        data_out: all Data-Out that the command wants; the first `data_length` bytes are the command's own.
+        guard: proves who sent it.
+        extents: of the data that it touches.
         any_kind: the object may be a collection as well as a user object.
         read_only: the nexus changes nothing, not even when something was accessed.
 
@@ -105,11 +111,11 @@ class Work:
         needed: int,
         parameters: AttributeParameters,
         data_out: bytes,
-        capability: CdbFields,
-        method: int,
+        data_length: int,
+        guard: Guard,
         names: Names,
         limit: int,
-        extent: tuple[int, int] | None,
+        extents: tuple[tuple[int, int], ...],
         any_kind: bool,
         read_only: bool,
     ) -> None:
@@ -128,12 +134,14 @@ class Work:
         self._function = function
         self._order = order
         self._needed = needed
-        self._capability = capability
-        self._method = method
-        self._extent = extent
+        self._data_length = data_length
+        self._guard = guard
+        self._extents = extents
         self._any_kind = any_kind
         self._read_only = read_only
         self._got: bytes = b""
+        self._wanted: list[Attribute]
+        self._wrong: SenseCode
 
     def run(self, tx: ObjectTransaction) -> Answer:
         """The whole command. Raises Rollback with the CheckCondition that refuses it."""
@@ -145,20 +153,21 @@ class Work:
             raise Rollback(refusal) from None
 
     def _run(self) -> Answer:
-        needed = self._needed
-        parameters = self.parameters
+        guard, parameters = self._guard, self.parameters
+        guard.authenticate(self.tx, self.ref, self.names.system_id, self.now)
+        guard.check_data_out(
+            self.data_out, self.data_out[: self._data_length], self._set_bytes(),
+            self._slice(parameters.get_offset, parameters.get_length),
+        )
         if self.ref.kind == ObjectKind.USER and self._any_kind:
             there = self.tx.kind(self.ref.pid, self.ref.oid)
             if there == ObjectKind.COLLECTION:
                 self.ref = ObjectRef(self.ref.pid, self.ref.oid, there)
                 self.affected = [self.ref]
-        if parameters.set_length or parameters.set_one:
-            needed |= Permission.SET_ATTRIBUTES
-        if parameters.get_length or parameters.get_page not in (0, CURRENT_COMMAND):
-            needed |= Permission.GET_ATTRIBUTES
+        self._wanted, self._wrong = self._parse_sets()
         check_capability(
-            self.tx, self._capability, self.ref, needed, version=self.version, method=self._method, now=self.now,
-            extent=self._extent,
+            self.tx, guard.capability, self.ref, self._permissions(), version=self.version, now=self.now,
+            boot_epoch=guard.boot.epoch, extents=self._extents,
         )
         used = self.tx.used(0, 0)
         data = b""
@@ -176,6 +185,18 @@ class Work:
             self._set()
             self._get(self.tx.used(0, 0) - used)
         return Answer(self._assemble(data), self.sense)
+
+    def _permissions(self) -> int:
+        """Permission bits that the command needs, its attributes included."""
+        needed = self._needed
+        parameters = self.parameters
+        if parameters.set_length or parameters.set_one:
+            needed |= Permission.SET_ATTRIBUTES
+        if any(each.page < ANY_PAGE and each.page % _KINDS == _SECURITY_PAGE for each in self._wanted):
+            needed |= Permission.SECURITY
+        if parameters.get_length or parameters.get_page not in (0, CURRENT_COMMAND):
+            needed |= Permission.GET_ATTRIBUTES
+        return needed
 
     # --- for command functions ---------------------------------------------------------------------------------
 
@@ -213,19 +234,25 @@ class Work:
 
     # --- attributes --------------------------------------------------------------------------------------------
 
-    def _set(self) -> None:
+    def _slice(self, at: int, length: int) -> bytes:
+        return self.data_out[at : at + length] if length else b""
+
+    def _set_bytes(self) -> bytes:
+        return self._slice(self.parameters.set_offset, self.parameters.set_length)
+
+    def _parse_sets(self) -> tuple[list[Attribute], SenseCode]:
+        """What is to be set, and what a wrong one is refused with."""
         parameters = self.parameters
         if parameters.set_one is not None:
-            data = parameters.value
-            if parameters.form == 2:
-                data = self.data_out[parameters.set_offset : parameters.set_offset + parameters.set_length]
-            wanted = [Attribute(*parameters.set_one, data)]
-            wrong = asc.INVALID_FIELD_IN_CDB
-        elif parameters.set_length:
-            raw = self.data_out[parameters.set_offset : parameters.set_offset + parameters.set_length]
-            wanted = parse_set_list(raw, version=self.version)
-            wrong = asc.INVALID_FIELD_IN_PARAMETER_LIST
-        else:
+            data = self._set_bytes() if parameters.form == 2 else parameters.value
+            return [Attribute(*parameters.set_one, data)], asc.INVALID_FIELD_IN_CDB
+        if parameters.set_length:
+            return parse_set_list(self._set_bytes(), version=self.version), asc.INVALID_FIELD_IN_PARAMETER_LIST
+        return [], asc.INVALID_FIELD_IN_PARAMETER_LIST
+
+    def _set(self) -> None:
+        wanted, wrong = self._wanted, self._wrong
+        if not wanted:
             return
         if len(self.affected) * len(wanted) > _MOST_SETS:
             raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
@@ -237,7 +264,7 @@ class Work:
                 try:
                     if ref.kind == ObjectKind.USER and (each.page, each.number) == (1, 0x82):
                         self.check_quotas(ref, int.from_bytes(each.value or b"", "big"))
-                    set_attribute(self.tx, ref, each.page, each.number, each.value or b"", wrong)
+                    set_attribute(self.tx, ref, each, self.names, wrong)
                 except CheckCondition as refusal:
                     # OSD-2: which attribute it was.
                     about = struct.pack(">BB6xII", 0x08, 14, each.page, each.number)
@@ -262,7 +289,7 @@ class Work:
             if got is None:
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(52))
         else:
-            raw = self.data_out[parameters.get_offset : parameters.get_offset + parameters.get_length]
+            raw = self._slice(parameters.get_offset, parameters.get_length)
             wanted = parse_get_list(raw, version=self.version)
             got = encode_set_list(self.collect(ref, wanted, current), version=self.version)
         self._got = got[: parameters.allocation]
@@ -299,11 +326,14 @@ class Work:
 
     def _current(self, ref: ObjectRef, change: int) -> dict[int, bytes]:
         """The current command attributes page (OSD-2)."""
-        return {
-            1: bytes(32 if self.version == 2 else 20), 2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"),
+        found = {
+            1: bytes(icv_length(self.version)), 2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"),
             4: ref.oid.to_bytes(8, "big"), 5: self.append_address.to_bytes(8, "big"),
             6: change.to_bytes(8, "big", signed=True),
         }
+        if self._guard.signs_responses:
+            found[1] = self._guard.response(Status.GOOD, b"".join(found[number] for number in range(2, 7)))
+        return found
 
     def _current_page(self, current: dict[int, bytes]) -> bytes:
         numbers = (3, 4, 5, 6) if self.version == 2 else (3, 4, 5)
@@ -313,9 +343,9 @@ class Work:
     def _assemble(self, data: bytes) -> bytes:
         """Data-In: the command's data, zeros, what was got."""
         if not self._got:
-            return data
+            return self._guard.seal_data_in(data, b"", data)
         at = self.parameters.retrieved_offset
         if at < len(data):
             field = 60 if self.parameters.form == 2 else 64
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(field))
-        return data + bytes(at - len(data)) + self._got
+        return self._guard.seal_data_in(data, self._got, data + bytes(at - len(data)) + self._got)

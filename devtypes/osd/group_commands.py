@@ -11,12 +11,13 @@ from devtypes.osd.attribute_pages import number_of, stamp
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
 from devtypes.osd.execution import Order, Work
+from devtypes.osd.keys import BOOT_EPOCH, MASTER
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
-from scsiemu.object_requests import ObjectKind
+from scsiemu.object_requests import PRIVATE_PAGE, ObjectKind
 from scsiemu.operations import ReservationClass
 from scsiemu.sense import CheckCondition, FieldPointer
 
@@ -53,7 +54,14 @@ class GroupCommands(OsdBase):
         def function(work: Work) -> bytes:
             if cdb.formatted_capacity > work.names.capacity:
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="formatted_capacity")
+            # A new beginning with the keys that there are: who does not know them cannot have it back by formatting.
+            kept = [
+                (page, number, work.tx.attribute(0, 0, page, number))
+                for page, number in ((PRIVATE_PAGE, BOOT_EPOCH), (PRIVATE_PAGE, MASTER), (ROOT.page_base + 5, 0x7FFD))
+            ]
             work.tx.erase()
+            for page, number, known in kept:
+                work.tx.set_attribute(0, 0, page, number, known)
             stamp(work.tx, ROOT, (2, 3), work.now)
             return b""
 

@@ -46,6 +46,7 @@ def osd_operation(
     conflict: str = ReservationClass.WRITE,
     options: str = "",
     byte_11: tuple[str, str] = ("_:2 cdbfmt:2 _:4", "_:2 cdbfmt:2 _:4"),
+    available: Callable[[Any], bool] | None = None,
 ) -> Callable[[F], F]:
     """Declare a method as a command of OSD-1 and OSD-2.
 
@@ -64,7 +65,7 @@ def osd_operation(
             title = name if version == 2 else f"{name} (OSD-1)"
             function = operation(
                 OPCODE, title, layout, service_action=base + number, data=DataDirection.BIDIRECTIONAL,
-                conflict=conflict, standard="OSD-2" if version == 2 else "OSD",
+                conflict=conflict, available=available, standard="OSD-2" if version == 2 else "OSD",
             )(function)
         return function
 

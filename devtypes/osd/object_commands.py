@@ -55,14 +55,14 @@ class ObjectCommands(OsdBase):
             return _write(work, work.affected[-1], cdb.starting_byte_address, cdb.length)
 
         needed = Permission.CREATE | Permission.WRITE
-        return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extent=_extent(cdb))
+        return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extents=_extents(cdb))
 
     @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.SPECIAL)
     def osd_read(self, command: Command, cdb: CdbFields) -> Steps:
         """Data; past the logical length what there is, with RECOVERED ERROR."""
         if cdb.length > self.config.max_transfer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
-        return self.carry_out(command, cdb, _user(cdb), _read, Permission.READ, extent=_extent(cdb))
+        return self.carry_out(command, cdb, _user(cdb), _read, Permission.READ, extents=_extents(cdb))
 
     @osd_operation(0x06, "WRITE", _DATA)
     def osd_write(self, command: Command, cdb: CdbFields) -> Steps:
@@ -73,7 +73,7 @@ class ObjectCommands(OsdBase):
             return _write(work, work.ref, cdb.starting_byte_address, cdb.length)
 
         return self.carry_out(
-            command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extent=_extent(cdb)
+            command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extents=_extents(cdb)
         )
 
     @osd_operation(0x07, "APPEND", _APPEND)
@@ -90,12 +90,12 @@ class ObjectCommands(OsdBase):
     @osd_operation(0x04, "PUNCH", (None, _DATA[1]))
     def osd_punch(self, command: Command, cdb: CdbFields) -> Steps:
         """Take a range out; what lies behind it moves down."""
-        return self.carry_out(command, cdb, _user(cdb), _punch, Permission.WRITE, extent=_extent(cdb))
+        return self.carry_out(command, cdb, _user(cdb), _punch, Permission.WRITE, extents=_extents(cdb))
 
     @osd_operation(0x09, "CLEAR", (None, _DATA[1]))
     def osd_clear(self, command: Command, cdb: CdbFields) -> Steps:
         """Zeros over a range; the object grows to its end."""
-        return self.carry_out(command, cdb, _user(cdb), _clear, Permission.WRITE, extent=_extent(cdb))
+        return self.carry_out(command, cdb, _user(cdb), _clear, Permission.WRITE, extents=_extents(cdb))
 
     @osd_operation(0x08, "FLUSH", (f"{_IDS} _:160", _DATA[1]), options=_FLUSH)
     def osd_flush(self, command: Command, cdb: CdbFields) -> Steps:
@@ -128,8 +128,8 @@ def _user(cdb: CdbFields) -> ObjectRef:
     return ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.USER)
 
 
-def _extent(cdb: CdbFields) -> tuple[int, int]:
-    return cdb.starting_byte_address, cdb.length
+def _extents(cdb: CdbFields) -> tuple[tuple[int, int], ...]:
+    return ((cdb.starting_byte_address, cdb.length),)
 
 
 def _nothing(work: Work) -> bytes:

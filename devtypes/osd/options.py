@@ -22,15 +22,36 @@ from scsiemu.unit_options import (
 __all__ = ["OSD"]
 
 _MEMORY: Final = ":memory:"
+_METHODS: Final = ("nosec", "capkey", "cmdrsp", "alldata")
+
+
+def _method(text: str) -> int:
+    if text not in _METHODS:
+        raise ValueError(f"{text!r} is none of {', '.join(_METHODS)}")
+    return _METHODS.index(text)
+
+
+def _secret(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ValueError("the file holds no hexadecimal digits") from None
+
+
 _OPTIONS: Final = (
     UnitOption("capacity", "total capacity that the unit tells of and keeps to", parse_size, "SIZE"),
+    UnitOption("security", "least security method: nosec, capkey, cmdrsp, alldata", _method, "METHOD"),
+    UnitOption("root-secret", "file with the secret, at least 40 hexadecimal digits", _secret, "FILE", file=True),
     UnitOption("max-transfer", "most bytes that a command moves each way", parse_size, "SIZE"),
 )
 
 
 def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     """One unit: the object storage device."""
-    config = OsdConfig(max_transfer=argument.get("max-transfer", 16 << 20))
+    config = OsdConfig(
+        max_transfer=argument.get("max-transfer", 16 << 20), security=argument.get("security", 0),
+        root_secret=argument.get("root-secret", b""),
+    )
     fields = {field.name for field in dataclasses.fields(Identity)}
     identity = Identity(**{name: given for name, given in argument.options.items() if name in fields})
     options = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import select
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from devtypes.osd.attribute_lists import Attribute, encode_get_list, encode_set_
 from devtypes.osd.config import OsdConfig
 from devtypes.osd.offsets import encode_offset
 from iohandlers.objects_memory import open_store
+from scsiemu.io_requests import PENDING
 from scsiemu.logical_unit import LogicalUnit
 from scsiemu.target import Target
 from scsiemu.testing.initiator import Initiator, Result
@@ -32,6 +34,23 @@ def add_osd(target: Target, store: Any = None, **options: Any) -> LogicalUnit:
     return target.add_unit(
         0, ObjectStorageDevice(OsdConfig(**options)), performer=kept.submit, capabilities=lambda: kept.capabilities
     )
+
+
+class Waiting:
+    """A store that is late, waited for: an initiator in this process does not wait by itself."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.close = store.close
+        self.capabilities = store.capabilities
+
+    def submit(self, request: Any, ticket: Any, /) -> Any:
+        """The answer, when it is there."""
+        answer = self.store.submit(request, ticket)
+        while answer is PENDING:
+            select.select([self.store.fileno()], [], [], 10)
+            answer = next((late for _, late in self.store.reap()), PENDING)
+        return answer
 
 
 class Osd:
