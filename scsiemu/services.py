@@ -16,6 +16,7 @@ from typing import Protocol
 from scsiemu._value import value
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
+from scsiemu.sam import TaskManagementFunction
 from scsiemu.target import Target
 
 __all__ = [
@@ -203,10 +204,25 @@ class Outcome:
 
 
 class Client(Protocol):
-    """An initiator that is logged in to a unit. It blocks: for one command after the other."""
+    """An initiator that is logged in to a unit, of one thread. All raise OSError when the connection is at its end.
+
+    `execute` is for one command after the other; `begin`, `wait` and `manage` are for several at a time.
+    """
 
     def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> Outcome:
-        """Execute a command. Raises OSError when the connection or the time is at its end."""
+        """Execute a command, and wait for its end, but not for ever."""
+
+    def begin(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> int:
+        """Send a command; its tag, by which its end comes out of `wait`."""
+
+    def wait(self, wake: int) -> list[tuple[int, Outcome]]:
+        """What has ended, by tag. Waits until there is something, or the descriptor `wake` is readable."""
+
+    def manage(self, function: TaskManagementFunction, tag: int = 0) -> bool:
+        """Have the unit perform a task management function, and wait for that; whether it did.
+
+        Commands that it ends do not come out of `wait`; only those of ABORT TASK, which is about `tag`, surely not.
+        """
 
     def close(self) -> None:
         """Log out."""

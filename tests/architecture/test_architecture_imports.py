@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # The sockets, and what declares a transport to the program: everything else of a transport is sans-IO.
 SOCKET_HALF = frozenset({
     "transports._unix_sockets",
-    "transports.devnode.blocking_host",
+    "transports.devnode.remote_host",
     "transports.devnode.descriptors",
     "transports.devnode.device_nodes",
     "transports.devnode.driver_calls",

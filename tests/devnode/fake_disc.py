@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Final
 
+from immediate_client import ImmediateClient
+
 from scsiemu.services import Outcome
 
 __all__ = ["FakeDisc"]
@@ -18,10 +20,11 @@ _BLOCKS: Final = 64
 _NOT_READY, _ILLEGAL, _ATTENTION = 2, 5, 6
 
 
-class FakeDisc:
+class FakeDisc(ImmediateClient):
     """A drive: one data track of 64 blocks, then one audio track; or a disc that is written like a disk."""
 
     def __init__(self, kind: str = "rom") -> None:
+        super().__init__()
         self.data = bytearray(b"".join(bytes((block,)) * 2048 for block in range(_BLOCKS)))
         self.rewritable = kind == "ram"
         self.loaded = kind != "none"
@@ -42,9 +45,6 @@ class FakeDisc:
         if not self.loaded or self.tray_open:
             return _check(_NOT_READY, 0x3A, 2 if self.tray_open else 1)
         return self._with_disc(cdb, data_out)
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def _without_disc(self, cdb: bytes) -> Outcome:
         if cdb[0] == 0x1B and cdb[4] & 2:

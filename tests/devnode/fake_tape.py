@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Final
 
+from immediate_client import ImmediateClient
+
 from scsiemu.services import Outcome
 
 __all__ = ["FakeTape"]
@@ -18,7 +20,7 @@ _FILEMARK, _EOM, _ILI = 0x80, 0x40, 0x20
 _INQUIRY: Final = bytes.fromhex("0180060233000002") + b"SCSIEMU FAKE TAPE       0001"
 
 
-class FakeTape:
+class FakeTape(ImmediateClient):
     """One cartridge of one partition: `records` are blocks, and None for filemarks.
 
     Args:
@@ -26,6 +28,7 @@ class FakeTape:
     """
 
     def __init__(self, capacity: int = 1 << 30, *, least: int = 1, most: int = 1 << 20) -> None:
+        super().__init__()
         self.capacity = capacity
         self.limits = (least, most)
         self.records: list[bytes | None] = []
@@ -65,9 +68,6 @@ class FakeTape:
         }
         method = names.get(cdb[0])
         return method(cdb, data_out) if method is not None else self._check(_ILLEGAL, 0x20)
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def time_passes(self) -> None:
         """A second."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from devnode_world import run_python
+
+from scsiemu.testing.served import IscsiTarget
 
 OPEN = "fd = os.open('/dev/sg0', os.O_RDWR)\n"
 SLOW = ("--disk", "8M,faulty=delay read seconds=2")
@@ -16,7 +19,17 @@ def slow(timeout):
 """
 
 
-def test_exec_late_answer() -> None:
+@pytest.fixture(params=["here", "by URL"])
+def slow_units(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """A slow disk: in this process, or of a running target."""
+    if request.param == "here":
+        yield SLOW
+        return
+    with IscsiTarget(*SLOW) as there:
+        yield ("--url", there.url)
+
+
+def test_exec_late_answer(slow_units: tuple[str, ...]) -> None:
     """A store that answers late: SG_IO waits, other nodes and calls do not."""
     text = run_python(READ + """
 import threading, time
@@ -28,22 +41,39 @@ def work():
 thread = threading.Thread(target=work); start = time.monotonic(); thread.start(); time.sleep(0.2)
 print(sg_io(fd, header(bytes(6))), got, time.monotonic() - start < 1.5)
 thread.join(); print(got, time.monotonic() - start > 1.8)
-""", units=SLOW)
+""", units=slow_units)
 
     assert text.splitlines() == ["ok [] True", "[('ok', 0)] True"]
 
 
-def test_exec_timeout() -> None:
+def test_exec_timeout(slow_units: tuple[str, ...]) -> None:
     """A command that takes longer than its timeout is aborted: host status DID_TIME_OUT, and the node goes on."""
     text = run_python(OPEN + READ + """
 hdr = slow(300)
 print(sg_io(fd, hdr), result(hdr)["host"], result(hdr)["status"], result(hdr)["info"] & 1, sg_io(fd, header(bytes(6))))
-""", units=SLOW)
+""", units=slow_units)
 
     assert text == "ok 3 0 1 ok\n"
 
 
-def test_exec_killed_in_the_middle() -> None:
+@pytest.mark.parametrize("scope", [1, 4])
+def test_exec_reset_ends_what_is_under_way(slow_units: tuple[str, ...], scope: int) -> None:
+    """SG_SCSI_RESET of the unit and of its target: a command under way is DID_RESET, the next one unit attention."""
+    text = run_python(OPEN + READ + """
+import threading, time
+def work():
+    hdr = slow(10000); print(sg_io(fd, hdr), result(hdr)["host"])
+thread = threading.Thread(target=work); thread.start(); time.sleep(0.3)
+fcntl.ioctl(fd, 0x2284, struct.pack("=i", SCOPE)); thread.join()
+sense = ctypes.create_string_buffer(32)
+hdr = header(bytes(6), sense=ctypes.addressof(sense), room=32)
+print(sg_io(fd, hdr), result(hdr)["status"], "%x%x" % (sense.raw[2], sense.raw[12]))
+""".replace("SCOPE", str(scope)), units=slow_units)
+
+    assert text.splitlines() == ["ok 8", "ok 2 629"]
+
+
+def test_exec_killed_in_the_middle(slow_units: tuple[str, ...]) -> None:
     """A program that is killed while its command is under way: the command is aborted, others go on."""
     text = run_python(READ + """
 import signal, time
@@ -59,7 +89,7 @@ print(os.waitpid(pid, 0)[1], time.monotonic() - start < 1.5)
 time.sleep(0.2)
 fd = os.open("/dev/sg0", os.O_RDWR | os.O_EXCL | os.O_NONBLOCK)
 print(sg_io(fd, header(bytes(6))))
-""", units=SLOW)
+""", units=slow_units)
 
     assert text.splitlines() == ["9 True", "ok"]
 

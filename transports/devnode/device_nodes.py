@@ -29,11 +29,11 @@ from scsiemu.nexus import Protocol
 from scsiemu.sam import Status
 from scsiemu.services import Client
 from scsiemu.target import Target
-from transports.devnode.blocking_host import BlockingHost
 from transports.devnode.launch import CannotSupervise, architecture_here, launch
 from transports.devnode.local_host import LocalHost, TargetDriver
 from transports.devnode.machine import AttachedUnit, build_tree
 from transports.devnode.nodes import UnitAddress
+from transports.devnode.remote_host import RemoteHost
 from transports.devnode.request import Host, HostStatus, Outcome, ScsiTask
 from transports.devnode.supervisor import Supervisor
 from transports.devnode.tree import Tree
@@ -82,7 +82,7 @@ class DeviceNodes:
 
     def add_client(self, connect: Callable[[], Client]) -> None:
         """Add a unit that a client is logged in to. Raises what `connect` raises."""
-        host = BlockingHost(connect)
+        host = RemoteHost(connect)
         self._add_unit(host, UnitAddress(self._add_host(host), 0, 0, 0, 0))
 
     def _add_host(self, host: Host) -> int:

@@ -8,13 +8,15 @@ A URL is `iscsi://[user[%secret]@]host[:port][/target[/lun]]`, as libiscsi takes
 `target_user`, `target_password` (mutual CHAP), `header_digest=crc32c` and `data_digest=crc32c` after a `?`. Without a
 target it is a discovery session.
 
-It does NOT: follow redirections, reconnect, or send two commands at once (`session` can: see initiator.py).
+Several commands at once are begun at `session`; `wait` has what ended. It does NOT: follow redirections, reconnect.
 """
 
 from __future__ import annotations
 
 import secrets
+import select
 import socket
+from collections import deque
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
@@ -162,6 +164,7 @@ class Client:
         self._sock = sock
         self._timeout = timeout
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._output: deque[memoryview] = deque()
         self.session = session
         self.lun = lun
         self.events: list[InitiatorEvent] = []
@@ -281,16 +284,47 @@ class Client:
     def flush(self, deadline: float) -> None:
         """Send what the session has to send."""
         self._sock.settimeout(max(0.001, deadline - monotonic()))
-        for part in self.session.take_output():
-            self._sock.sendall(part)
+        self._take_output()
+        while self._output:
+            self._sock.sendall(self._output.popleft())
 
     def step(self, deadline: float) -> None:
         """Send what there is, then receive once. Raises ClientError when the connection ends or time is over."""
         try:
             self.flush(deadline)
-            count = self._sock.recv_into(self._buffer)
+            self._receive()
         except TimeoutError:
             raise ClientError("no answer in time") from None
+
+    def wait(self, wake: int) -> list[InitiatorEvent]:
+        """What the target has said. Bytes go both ways until there is something, or `wake` is readable.
+
+        Raises OSError, RemoteProtocolError: the connection cannot be used any more.
+        """
+        while True:
+            found, self.events = self.events + self._take_events(), []
+            if found:
+                return found
+            if self.session.ended:
+                raise ClientError("the target ended the session")
+            self._take_output()
+            here = self._sock.fileno()
+            readable, writable, _ = select.select((here, wake), (here,) if self._output else (), ())
+            if writable:
+                part = self._output.popleft()
+                sent = self._sock.send(part)
+                if sent < len(part):
+                    self._output.appendleft(part[sent:])
+            if here in readable:
+                self._receive()
+            elif wake in readable:
+                return []
+
+    def _take_output(self) -> None:
+        self._output.extend(memoryview(part).cast("B") for part in self.session.take_output())
+
+    def _receive(self) -> None:
+        count = self._sock.recv_into(self._buffer)
         if not count:
             raise ClientError("the target closed the connection")
         self.session.receive_data(self._buffer[:count])

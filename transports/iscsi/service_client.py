@@ -1,20 +1,28 @@
-"""The client of the program: one unit, one command after the other, every trouble an OSError with one sentence."""
+"""The client of the program: one unit, every trouble an OSError with one sentence."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Final
 
 from scsiemu.errors import RemoteProtocolError
+from scsiemu.lun import unit_lun
+from scsiemu.sam import TaskManagementFunction
 from scsiemu.services import ConnectRequest, Outcome
 from transports.iscsi.chap import ChapCredentials, ChapFailed
 from transports.iscsi.client import DEFAULT_INITIATOR, Client, connect, parse_url
+from transports.iscsi.codes import NO_TAG, TmfResponseCode
+from transports.iscsi.initiator import CommandDone, CommandResult, Rejected
 from transports.iscsi.initiator_login import LoginFailed
 from transports.iscsi.login import LoginStatus
 from transports.iscsi.names import normalise_name
+from transports.iscsi.task_management import FUNCTIONS
 
 __all__ = ["ServiceClient", "connect_unit"]
 
+_CODES: Final = {function: code for code, function in FUNCTIONS.items()}
 _REASONS: Final[dict[int, str]] = {
     LoginStatus.AUTHENTICATION_FAILURE: "authentication failed: is it the right user and secret (--chap)?",
     LoginStatus.AUTHORIZATION_FAILURE: "the target does not let this initiator in",
@@ -33,17 +41,53 @@ class ServiceClient:
 
     def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> Outcome:
         """Execute a command. Raises OSError when the connection or the time is at its end."""
+        with self._troubles():
+            return _outcome(self._client.execute(self._client.lun, cdb, data_out, data_in_length))
+
+    def begin(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> int:
+        """Send a command; its tag."""
+        with self._troubles():
+            return self._client.session.execute(
+                unit_lun(self._client.lun), cdb, data_out=data_out, data_in_length=data_in_length
+            )
+
+    def wait(self, wake: int) -> list[tuple[int, Outcome]]:
+        """Commands that have ended, by tag; none when `wake` is readable."""
+        with self._troubles():
+            events = self._client.wait(wake)
+            if any(isinstance(event, Rejected) for event in events):
+                raise ConnectionAbortedError("the target rejected a request")
+            return [(event.tag, _outcome(event.result)) for event in events if isinstance(event, CommandDone)]
+
+    def manage(self, function: TaskManagementFunction, tag: int = 0) -> bool:
+        """Have a task management function performed; whether it was."""
+        with self._troubles():
+            response = self._client.manage(_CODES[function], self._client.lun, referenced=tag or NO_TAG)
+        if function == TaskManagementFunction.ABORT_TASK:
+            self._client.session.forget(tag)
+        return response == TmfResponseCode.FUNCTION_COMPLETE
+
+    @contextlib.contextmanager
+    def _troubles(self) -> Iterator[None]:
+        """After a trouble there is no connection any more."""
         try:
-            result = self._client.execute(self._client.lun, cdb, data_out, data_in_length)
+            yield
+        except OSError:
+            self._client.abandon()
+            raise
         except RemoteProtocolError as error:
+            self._client.abandon()
             raise ConnectionAbortedError(str(error)) from error
-        if result.response:
-            raise ConnectionAbortedError(f"the target failed (iSCSI response {result.response:#04x})")
-        return Outcome(result.status, result.sense, result.data_in, result.underflow, result.overflow)
 
     def close(self) -> None:
         """Log out."""
         self._client.close()
+
+
+def _outcome(result: CommandResult) -> Outcome:
+    if result.response:
+        raise ConnectionAbortedError(f"the target failed (iSCSI response {result.response:#04x})")
+    return Outcome(result.status, result.sense, result.data_in, result.underflow, result.overflow)
 
 
 def connect_unit(request: ConnectRequest) -> ServiceClient:
