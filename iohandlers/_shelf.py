@@ -15,7 +15,7 @@ from typing import Any, Final
 from iohandlers._checks import MUTATING
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Flush, IoRequest, Store, StoreCapabilities, Ticket
-from scsiemu.media import Mount, Unmount
+from scsiemu.media import ListMedia, Mount, Unmount
 
 __all__ = ["Shelf", "ShelfDrive"]
 
@@ -37,6 +37,18 @@ class Shelf:
     def names(self) -> tuple[str, ...]:
         """The media, mounted or not, sorted."""
         return tuple(sorted(self._media))
+
+    def add(self, name: str, store: Store) -> None:
+        """One more medium. Raises ValueError where there is one of that name."""
+        if name in self._media:
+            raise ValueError(f"there is a medium {name!r} already")
+        self._media[name] = store
+
+    def take(self, name: str) -> Store:
+        """A medium leaves the shelf. Raises ValueError while it is mounted, KeyError where there is none."""
+        if name in self._mounted:
+            raise ValueError(f"medium {name!r} is mounted")
+        return self._media.pop(name)
 
     def drive(self) -> ShelfDrive:
         """A store for one more drive, empty."""
@@ -65,6 +77,8 @@ class ShelfDrive:
             return IoFailed(IoFault.GONE, "the store is closed")
         if isinstance(request, Mount):
             return self._mount(request)
+        if isinstance(request, ListMedia):
+            return tuple(sorted(self._media))
         if isinstance(request, Unmount):
             flushed = None if self._store is None else self._store.submit(Flush(), ticket)
             if not isinstance(flushed, IoFailed):

@@ -101,6 +101,9 @@ class DeviceServer:
         """What to ask of stores before the first command: saved state, size of the medium."""
         return None
 
+    def units_changed(self) -> None:
+        """Another unit was added to the target, or removed."""
+
     def nexus_established(self, state: NexusState) -> None:
         """A nexus that sees this unit was established."""
 

@@ -14,7 +14,16 @@ from typing import Protocol, runtime_checkable
 from scsiemu.command import Command
 from scsiemu.io_requests import IoRequest, StoreCapabilities
 
-__all__ = ["MediumDrive", "Mount", "Unmount"]
+__all__ = ["ListMedia", "MediumDrive", "Mount", "Unmount"]
+
+
+class ListMedia(IoRequest["tuple[str, ...]"]):
+    """Asked of a shelf: the names of the media that it has, mounted or not, sorted."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ListMedia()"
 
 
 class Mount(IoRequest[StoreCapabilities]):

@@ -137,6 +137,9 @@ class Target:
         for unit in self.units.values():
             if unit is not but:
                 unit.attention(asc.REPORTED_LUNS_DATA_HAS_CHANGED)
+        for unit in list(self.units.values()):
+            if unit is not but:
+                unit.server.units_changed()
         self._events.append(InventoryChanged())
 
     def unit_gone(self, unit: LogicalUnit) -> None:

@@ -8,7 +8,7 @@ from iohandlers._shelf import Shelf
 from iohandlers.memory import MemoryStore
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Flush, Read, Write
-from scsiemu.media import Mount, Unmount
+from scsiemu.media import ListMedia, Mount, Unmount
 from scsiemu.testing.io_handler_kit import check_io_handler, perform
 
 
@@ -98,3 +98,19 @@ def test_unmount_failed():
     assert fault(ask(first, Unmount())) == IoFault.MEDIUM
     assert fault(ask(shelf.drive(), Mount("A"))) == IoFault.GONE
     assert bytes(ask(first, Read(0, 1))) == bytes(1)
+
+
+def test_media_come_and_go():
+    """A medium is added under a free name, and leaves unless it is mounted; drives see what there is now."""
+    shelf = shelf_of({"A": 4096})
+    drive = shelf.drive()
+    shelf.add("B", MemoryStore(4096))
+    assert ask(drive, ListMedia()) == ("A", "B")
+    ask(drive, Mount("A"))
+
+    with pytest.raises(ValueError, match="mounted"):
+        shelf.take("A")
+    with pytest.raises(ValueError, match="already"):
+        shelf.add("A", MemoryStore(4096))
+    shelf.take("B")
+    assert ask(drive, ListMedia()) == ("A",)
