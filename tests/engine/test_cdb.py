@@ -114,13 +114,14 @@ def test_cdb_unknown_field_is_attribute_error() -> None:
 
 
 def declared() -> list[Operation]:
-    """What the engine and all installed device types declare and the formats have, too."""
+    """What the engine and all installed device types declare and the formats have, too: an opcode means something
+    else in another command set."""
     classes = [SpcDeviceServer, *(registry.load(registry.DEVTYPES, name) for name in registry.names(registry.DEVTYPES))]
     found = {
         (operation.opcode, operation.service_action, operation.layout.text): operation
         for cls in classes
         for operation in OperationTable(cls)
-        if (operation.opcode, operation.service_action) in CDBS
+        if (operation.opcode, operation.service_action) in CDBS and operation.standard.startswith(("SPC", "SBC"))
     }
     return list(found.values())
 
