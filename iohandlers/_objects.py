@@ -42,6 +42,11 @@ create index if not exists member_oid on member(pid, oid, number);
 create table if not exists tally(pid integer, kind integer, amount integer, primary key(pid, kind)) without rowid;
 create table if not exists piece(pid integer, oid integer, number integer, data blob, primary key(pid, oid, number));
 """
+# Tables of what is in partitions, and their columns behind the partition id.
+_TABLES: Final = {
+    "object": "oid, kind, length, pieces", "attribute": "oid, page, number, value", "member": "cid, oid, number",
+    "tally": "kind, amount", "piece": "oid, number, data",
+}
 _PIECES: Final = -1                 # "kind" of the tally of pieces
 
 
@@ -196,6 +201,8 @@ class _Transaction:
         for table in ("object", "attribute", "member"):
             self._do(f"delete from {table} where pid=? and oid=?", key)
         self._tally(0 if kind == ObjectKind.PARTITION else pid, kind, -1)
+        if kind == ObjectKind.PARTITION:
+            self._do("delete from tally where pid=?", (pid - _SIGN,))
 
     def objects(self, pid: int, kind: int, start: int, limit: int) -> list[int]:
         if kind == ObjectKind.PARTITION:
@@ -270,6 +277,19 @@ class _Transaction:
             "select number, cid from member where pid=? and oid=? order by number", (pid - _SIGN, oid - _SIGN)
         )
         return [(number, cid + _SIGN) for number, cid in rows]
+
+    def copy_partition(self, pid: int, new: int) -> None:
+        there, here = pid - _SIGN, new - _SIGN
+        for table, columns in _TABLES.items():
+            self._do(f"insert into {table} select ?, {columns} from {table} where pid=?", (here, there))
+        self._tally(0, ObjectKind.PARTITION, 1)
+
+    def copy_data(self, pid: int, oid: int, new_pid: int, new_oid: int) -> None:
+        there, here = (pid - _SIGN, oid - _SIGN), (new_pid - _SIGN, new_oid - _SIGN)
+        self._do("insert into piece select ?, ?, number, data from piece where pid=? and oid=?", (*here, *there))
+        length, pieces = self._do("select length, pieces from object where pid=? and oid=?", there).fetchone()
+        self._do("update object set length=?, pieces=? where pid=? and oid=?", (length, pieces, *here))
+        self._tally(new_pid, _PIECES, pieces)
 
     # --- data
 

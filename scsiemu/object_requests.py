@@ -101,6 +101,12 @@ class ObjectTransaction(Protocol):
     def memberships(self, pid: int, oid: int) -> list[tuple[int, int]]:
         """(number, collection id) of a user object, ascending."""
 
+    def copy_partition(self, pid: int, new: int) -> None:
+        """Make partition `new` with all that partition `pid` has: objects, attributes, members, data."""
+
+    def copy_data(self, pid: int, oid: int, new_pid: int, new_oid: int) -> None:
+        """Give a user object, which is empty, the data of another, holes included."""
+
     def length(self, pid: int, oid: int) -> int:
         """Logical length in bytes."""
 

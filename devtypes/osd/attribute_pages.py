@@ -3,7 +3,7 @@
 Numbers are those of the OSD-2 tables; pages are named by what lies behind the base of their kind of object: 0
 directory, 1 information, 2 quotas, 3 timestamps, 4 collections (of a user object), 5 policy and security. Pages from
 base + 10000h to base + 2FFFFFFFh are an application's and take any attribute. Not here: error recovery, attributes
-access and command tracking pages.
+access pages.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from devtypes.osd.attribute_lists import Attribute
 from devtypes.osd.objects import ObjectRef
 from devtypes.osd.security import HMAC_SHA1
+from devtypes.osd.tracking import collection_type, is_tracking, tracking_attributes
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.identity import Identity
@@ -21,16 +22,18 @@ from scsiemu.object_requests import ObjectKind, ObjectTransaction
 from scsiemu.sense import CheckCondition, SenseCode
 
 __all__ = [
-    "ANY_PAGE", "CURRENT_COMMAND", "DH_GROUP", "POLICY_ACCESS_TAG", "Names", "created_time", "number_of",
-    "page_attributes", "page_form", "pages", "set_attribute", "stamp",
+    "ANY_PAGE", "APPLICATION_PAGES", "CURRENT_COMMAND", "DH_GROUP", "MOST_CONTINUATION", "POLICY_ACCESS_TAG", "Names",
+    "created_time", "number_of", "page_attributes", "page_form", "pages", "set_attribute", "stamp",
 ]
 
 CURRENT_COMMAND: Final = 0xFFFFFFFE
+MOST_CONTINUATION: Final = 1 << 20  # bytes of a CDB continuation segment
 DH_GROUP: Final = 14                # the group of RFC 3526 clause 3, by its number in RFC 3526
 ANY_PAGE: Final = 0xF0000000
 POLICY_ACCESS_TAG: Final = 0x40000001
-_APPLICATION: Final = 0x10000
+APPLICATION_PAGES: Final = 0x10000
 _BYPASS: Final = 0xFFFFFFFE
+_TRACKING_PAGE: Final = 4           # of a collection
 _KIND_NAMES: Final = {
     ObjectKind.ROOT: "Root", ObjectKind.PARTITION: "Partition", ObjectKind.COLLECTION: "Collection",
     ObjectKind.USER: "User Object",
@@ -39,7 +42,7 @@ _PAGE_NAMES: Final = {
     0: "Directory", 1: "Information", 2: "Quotas", 3: "Timestamps", 4: "Collections", 5: "Policy/Security",
 }
 _PAGES: Final = {
-    ObjectKind.ROOT: (0, 1, 2, 3, 5), ObjectKind.PARTITION: (0, 1, 2, 3, 5), ObjectKind.COLLECTION: (0, 1, 3, 5),
+    ObjectKind.ROOT: (0, 1, 2, 3, 5), ObjectKind.PARTITION: (0, 1, 2, 3, 5), ObjectKind.COLLECTION: (0, 1, 3, 4, 5),
     ObjectKind.USER: (0, 1, 2, 3, 4, 5),
 }
 # What may be set: bytes of the value by number, None for any length.
@@ -111,6 +114,8 @@ def stamp(tx: ObjectTransaction, ref: ObjectRef, numbers: tuple[int, ...], now: 
 def pages(tx: ObjectTransaction, ref: ObjectRef) -> list[int]:
     """Numbers of the pages that an object has."""
     own = {ref.page_base + page for page in _PAGES[ref.kind]}
+    if ref.kind == ObjectKind.COLLECTION and not is_tracking(tx, ref):
+        own.remove(ref.page_base + _TRACKING_PAGE)
     return sorted(own | {page for page, _, _ in tx.attributes(ref.pid, ref.oid, None)})
 
 
@@ -119,6 +124,8 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
     found = {number: data for _, number, data in tx.attributes(ref.pid, ref.oid, page)}
     kind = page - ref.page_base
     if kind not in _PAGES[ref.kind]:
+        return found
+    if ref.kind == ObjectKind.COLLECTION and kind == _TRACKING_PAGE and not is_tracking(tx, ref):
         return found
     found[0] = _identification(ref.kind, kind)
     if kind == 0:
@@ -130,14 +137,19 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
         found |= _information(tx, ref, names, now)
     elif kind == 5 and ref.kind == ObjectKind.ROOT:
         found = _root_security(names) | found
+    elif kind == _TRACKING_PAGE and ref.kind == ObjectKind.COLLECTION:
+        found |= tracking_attributes(tx, ref)
     elif kind == 4:
-        found |= {number: cid.to_bytes(8, "big") for number, cid in tx.memberships(ref.pid, ref.oid)}
+        memberships = tx.memberships(ref.pid, ref.oid)
+        found |= {number: cid.to_bytes(8, "big") for number, cid in memberships if number}
     return dict(sorted(found.items()))
 
 
 def _identification(kind: int, page: int) -> bytes:
     """Attribute 0 of a page: vendor and page name (OSD-2)."""
-    return b"INCITS".ljust(8) + f"T10 {_KIND_NAMES[kind]} {_PAGE_NAMES[page]}".encode().ljust(32)
+    tracks = kind == ObjectKind.COLLECTION and page == _TRACKING_PAGE
+    name = "Command Tracking" if tracks else _PAGE_NAMES[page]
+    return b"INCITS".ljust(8) + f"T10 {_KIND_NAMES[kind]} {name}".encode().ljust(32)
 
 
 def _root_security(names: Names) -> dict[int, bytes]:
@@ -158,7 +170,8 @@ def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) 
                 0x82: tx.length(pid, oid).to_bytes(8, "big"),
             }
         case ObjectKind.COLLECTION:
-            return {1: pid.to_bytes(8, "big"), 2: oid.to_bytes(8, "big"), 0x0A: b"\0", 0x81: used}
+            kind = bytes((collection_type(tx, ref),))
+            return {1: pid.to_bytes(8, "big"), 2: oid.to_bytes(8, "big"), 0x0A: kind, 0x81: used}
         case ObjectKind.PARTITION:
             count = tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION)
             return {1: pid.to_bytes(8, "big"), 0x81: used, 0xC1: count.to_bytes(8, "big")}
@@ -167,7 +180,7 @@ def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) 
         3: names.system_id,
         4: identity.vendor.ljust(8).encode(), 5: identity.product.ljust(16).encode(), 6: b"scsiemu".ljust(32),
         7: identity.revision.ljust(4).encode(), 8: identity.serial.encode(),
-        0x0A: bytes(4), 0x80: names.capacity.to_bytes(8, "big"), 0x81: used,
+        0x0A: MOST_CONTINUATION.to_bytes(4, "big"), 0x80: names.capacity.to_bytes(8, "big"), 0x81: used,
         0xC0: tx.count(0, ObjectKind.PARTITION).to_bytes(8, "big"), 0x100: now.to_bytes(6, "big"),
         # Transactions come one after the other: isolation is strict, whichever method is asked for.
         0x110: b"\x02", 0x111: b"\x01\x02\x04\x05".ljust(32, b"\0"),
@@ -200,7 +213,7 @@ def set_attribute(
             raise CheckCondition(wrong)
     elif not 0 <= kind < 0x30000000 or number == 0xFFFFFFFF:
         raise CheckCondition(wrong)
-    elif kind < _APPLICATION:
+    elif kind < APPLICATION_PAGES:
         if ref.kind == ObjectKind.USER and kind == 4 and 1 <= number <= _MOST_COLLECTION_NUMBER:
             _set_membership(tx, ref, number, data, wrong)
             return
@@ -226,7 +239,9 @@ def _set_membership(tx: ObjectTransaction, ref: ObjectRef, number: int, data: by
     cid = int.from_bytes(data, "big")
     if len(data) not in (0, 8) or (cid and tx.kind(ref.pid, cid) != ObjectKind.COLLECTION):
         raise CheckCondition(wrong)
-    old = dict(tx.memberships(ref.pid, ref.oid))
+    if cid and is_tracking(tx, ObjectRef(ref.pid, cid, ObjectKind.COLLECTION)):
+        raise CheckCondition(wrong)                     # its members are its own business
+    old = {known: there for known, there in tx.memberships(ref.pid, ref.oid) if known}
     if number in old:
         tx.leave(ref.pid, old[number], ref.oid)
     if not cid:

@@ -8,9 +8,10 @@ from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 from devtypes.osd.attribute_lists import Attribute, encode_set_list, parse_parameters
-from devtypes.osd.attribute_pages import Names
+from devtypes.osd.attribute_pages import MOST_CONTINUATION, Names
 from devtypes.osd.capability import parse_capability
 from devtypes.osd.config import OsdConfig
+from devtypes.osd.continuation import Segment, check_length, parse_segment
 from devtypes.osd.execution import Answer, CommandFunction, Order, Work, error_identification
 from devtypes.osd.guard import Guard
 from devtypes.osd.keys import BOOT_EPOCH, Boot, KeyTree, NonceList
@@ -156,6 +157,8 @@ class OsdBase(SpcDeviceServer):
         durable: bool = False,
         any_kind: bool = False,
         secret: tuple[int, int] | None = None,
+        descriptors: frozenset[int] = frozenset(),
+        in_snapshots: bool = False,
     ) -> Generator[IoRequest[Any], Any, Completion]:
         """Check the common fields, fetch Data-Out, and do the command as one transaction.
 
@@ -166,6 +169,8 @@ class OsdBase(SpcDeviceServer):
             extents: offset and length of the data that is touched.
             any_kind: a user object may be a collection instead.
             secret: (partition id, number) of the key that has to sign it, where that is no working key.
+            descriptors: types that its CDB continuation segment may have; none for a command that has no segment.
+            in_snapshots: it may be done in a snapshot although it is a write.
         """
         version = 2 if cdb.service_action >= OSD_2 else 1
         if cdb.timestamps_control not in (0x00, 0x7F):
@@ -173,15 +178,20 @@ class OsdBase(SpcDeviceServer):
         fields = dict(cdb.items())
         if fields.get("isolation", 0) not in _ISOLATIONS:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="isolation")
-        if fields.get("cdb_continuation_length", 0):
-            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdb_continuation_length")
+        continued = fields.get("cdb_continuation_length", 0)
+        if continued:
+            if not descriptors:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdb_continuation_length")
+            check_length(continued)
+            if continued > MOST_CONTINUATION:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdb_continuation_length")
         parameters = parse_parameters(cdb.cdbfmt, cdb.attributes, version=version)
         capability = parse_capability(cdb.capability.to_bytes(104 if version == 2 else 80, "big"), version=version)
         guard = Guard(
             version=version, cdb=bytes(command.cdb), fields=cdb, capability=capability, token=self.token(command.nexus),
             tree=self.keys, nonces=self._nonces, boot=self._boot, default=self.config.security, secret=secret,
         )
-        wanted = max(data_length, parameters.data_out_end)
+        wanted = max(continued + data_length, parameters.data_out_end)
         if wanted:
             wanted = max(wanted, guard.data_out_end())
         room = self.config.max_transfer
@@ -192,10 +202,18 @@ class OsdBase(SpcDeviceServer):
             data_out = bytes((yield from DataOut(wanted)))
             if len(data_out) < wanted:
                 raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        segment = Segment()
+        if continued:
+            segment = parse_segment(data_out[:continued], cdb.service_action, descriptors)
+        if segment.ranges is not None:
+            extents = _placed(segment.ranges, extents)
+        assert command.operation is not None
         work = Work(
             version=version, cdb=cdb, ref=ref, function=function, order=order, needed=needed, parameters=parameters,
-            data_out=data_out, data_length=data_length, guard=guard, names=self.names(), limit=room, extents=extents,
+            segment=segment, data_out=data_out, data_length=data_length,
+            guard=guard, names=self.names(), limit=room, extents=extents,
             any_kind=any_kind, read_only=command.nexus_state.read_only,
+            writes=not in_snapshots and _writes(command.operation, cdb),
         )
         answer: Answer | CheckCondition = yield from Transact(work.run, durable=durable or bool(fields.get("fua")))
         if isinstance(answer, CheckCondition):
@@ -206,6 +224,14 @@ class OsdBase(SpcDeviceServer):
         if answer.sense is not None:
             return Completion(answer.data, Status.CHECK_CONDITION, _signed(guard, _identified(answer.sense, ref)))
         return Completion(answer.data)
+
+
+def _placed(ranges: tuple[tuple[int, int], ...], extents: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """The ranges of a scatter/gather list, counted from the starting byte address. Raises CheckCondition."""
+    ((start, length),) = extents
+    if sum(each for _, each in ranges) != length:
+        raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
+    return tuple((start + offset, each) for offset, each in ranges)
 
 
 def _identified(sense: Sense, ref: ObjectRef) -> Sense:
@@ -234,9 +260,11 @@ def _begin(tx: ObjectTransaction) -> Boot:
 
 
 def _writes(operation: Operation, cdb: CdbFields) -> bool:
-    """Whether a command changes objects: by itself, or by the attributes that it sets."""
+    """Whether a command changes objects: by itself, or by the attributes that it sets, or QUERY by its matches."""
     if operation.conflict != ReservationClass.SPECIAL:
         return operation.conflict == ReservationClass.WRITE
+    if "matches_collection_id" in operation.layout and cdb.matches_collection_id:
+        return True
     # Bytes 64 to 67 are the page to set, 68 to 71 the length of the list (OSD-2 5.2.4).
     word = {2: 96, 3: 64}.get(cdb.cdbfmt)
     return cdb.cdbfmt == 1 or (word is not None and bool(cdb.attributes >> word & 0xFFFFFFFF))

@@ -42,6 +42,7 @@ class Permission:
     DEVICE_MANAGEMENT: Final = 0x80 << 24
     GLOBAL: Final = 0x40 << 24
     SECURITY: Final = 0x20 << 24
+    MULTI_OBJECT: Final = 0x10 << 24
     QUERY: Final = 0x08 << 24
 
 

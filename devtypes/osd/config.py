@@ -14,12 +14,14 @@ class OsdConfig:
     Args:
         max_transfer: bytes that one command moves at most each way; bounds the memory of a command.
         security: least security method where no attribute asks for another (0 NOSEC to 3 ALLDATA).
+        vendor_atomics: it has the commands of `atomic_commands`, which no standard has.
         root_secret: what keys are made of and sealed with; empty for a unit without keys, which serves NOSEC alone.
     """
 
     max_transfer: int = 16 << 20
     security: int = 0
     root_secret: bytes = b""
+    vendor_atomics: bool = False
 
     def __post_init__(self) -> None:
         if self.max_transfer < 4096:

@@ -32,9 +32,11 @@ from devtypes.osd.attribute_pages import (
     stamp,
 )
 from devtypes.osd.capability import Permission, check_capability
+from devtypes.osd.continuation import Segment
 from devtypes.osd.guard import Guard
 from devtypes.osd.objects import ROOT, ObjectRef
-from devtypes.osd.security import icv_length
+from devtypes.osd.origins import Origin, origin
+from devtypes.osd.security import SecurityMethod, icv_length
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.cdb import CdbFields
@@ -88,15 +90,20 @@ class Work:
         ref: the object of the capability.
         function: does the command; gives its Data-In.
         needed: permission bits of the function.
-        data_out: all Data-Out that the command wants; the first `data_length` bytes are the command's own.
+        segment: CDB continuation segment.
+        data_out: all Data-Out that the command wants; behind the segment `data_length` bytes are the command's own.
         guard: proves who sent it.
         extents: of the data that it touches.
         any_kind: the object may be a collection as well as a user object.
         read_only: the nexus changes nothing, not even when something was accessed.
+        writes: it may not be done in a snapshot.
 
     Attributes:
         affected: whose attributes are set; the last one's are got.
-        current: the current command page.
+        sets: the attributes that are to be set.
+        retrieved: attributes that come before those that were asked for.
+        each: the attributes of all that are affected are got.
+        extents: offset and length of each range of data.
         sense: of a recovered error.
     """
 
@@ -110,6 +117,7 @@ class Work:
         order: str,
         needed: int,
         parameters: AttributeParameters,
+        segment: Segment,
         data_out: bytes,
         data_length: int,
         guard: Guard,
@@ -118,15 +126,19 @@ class Work:
         extents: tuple[tuple[int, int], ...],
         any_kind: bool,
         read_only: bool,
+        writes: bool,
     ) -> None:
         self.version = version
         self.cdb = cdb
         self.ref = ref
+        self.segment = segment
         self.data_out = data_out
+        self.data = data_out[segment.length : segment.length + data_length]
         self.parameters = parameters
         self.names = names
         self.limit = limit
         self.affected = [ref]
+        self.each = False
         self.append_address = 0
         self.sense: Sense | None = None
         self.tx: ObjectTransaction
@@ -134,13 +146,15 @@ class Work:
         self._function = function
         self._order = order
         self._needed = needed
-        self._data_length = data_length
+        self._own = data_out[: segment.length + data_length]
         self._guard = guard
-        self._extents = extents
+        self.extents = extents
         self._any_kind = any_kind
-        self._read_only = read_only
+        self._quiet = read_only         # no timestamps
+        self._writes = writes
         self._got: bytes = b""
-        self._wanted: list[Attribute]
+        self.sets: list[Attribute]
+        self.retrieved: list[Attribute] = []
         self._wrong: SenseCode
 
     def run(self, tx: ObjectTransaction) -> Answer:
@@ -156,19 +170,24 @@ class Work:
         guard, parameters = self._guard, self.parameters
         guard.authenticate(self.tx, self.ref, self.names.system_id, self.now)
         guard.check_data_out(
-            self.data_out, self.data_out[: self._data_length], self._set_bytes(),
-            self._slice(parameters.get_offset, parameters.get_length),
+            self.data_out, self._own, self._set_bytes(), self._slice(parameters.get_offset, parameters.get_length)
         )
+        if self.segment.length:
+            guard.check_segment(self._own[: self.segment.length])
         if self.ref.kind == ObjectKind.USER and self._any_kind:
             there = self.tx.kind(self.ref.pid, self.ref.oid)
             if there == ObjectKind.COLLECTION:
                 self.ref = ObjectRef(self.ref.pid, self.ref.oid, there)
                 self.affected = [self.ref]
-        self._wanted, self._wrong = self._parse_sets()
+        self.sets, self._wrong = self._parse_sets()
         check_capability(
             self.tx, guard.capability, self.ref, self._permissions(), version=self.version, now=self.now,
-            boot_epoch=guard.boot.epoch, extents=self._extents,
+            boot_epoch=guard.boot.epoch, extents=self.extents,
         )
+        if self.ref.pid and origin(self.tx, self.ref.pid).kind == Origin.SNAPSHOT:
+            self._quiet = True
+            if self._writes:
+                raise CheckCondition(asc.WRITE_PROTECTED)
         used = self.tx.used(0, 0)
         data = b""
         if self._order == Order.BEFORE:
@@ -192,11 +211,16 @@ class Work:
         parameters = self.parameters
         if parameters.set_length or parameters.set_one:
             needed |= Permission.SET_ATTRIBUTES
-        if any(each.page < ANY_PAGE and each.page % _KINDS == _SECURITY_PAGE for each in self._wanted):
+        if any(each.page < ANY_PAGE and each.page % _KINDS == _SECURITY_PAGE for each in self.sets):
             needed |= Permission.SECURITY
         if parameters.get_length or parameters.get_page not in (0, CURRENT_COMMAND):
             needed |= Permission.GET_ATTRIBUTES
         return needed
+
+    @property
+    def signed(self) -> bool:
+        """Whether a key vouched for the command."""
+        return self._guard.method != SecurityMethod.NOSEC
 
     # --- for command functions ---------------------------------------------------------------------------------
 
@@ -211,7 +235,7 @@ class Work:
 
     def stamp(self, ref: ObjectRef, *numbers: int) -> None:
         """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.10)."""
-        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._read_only:
+        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._quiet:
             return
         for owner in (ROOT, ObjectRef(ref.pid, 0, ObjectKind.PARTITION)):
             if number_of(self.tx, owner, 3, 0xFFFFFFFE):
@@ -251,7 +275,7 @@ class Work:
         return [], asc.INVALID_FIELD_IN_PARAMETER_LIST
 
     def _set(self) -> None:
-        wanted, wrong = self._wanted, self._wrong
+        wanted, wrong = self.sets, self._wrong
         if not wanted:
             return
         if len(self.affected) * len(wanted) > _MOST_SETS:
@@ -277,6 +301,9 @@ class Work:
         parameters = self.parameters
         if not parameters.allocation:
             return
+        if self.each:
+            self._got = self._get_each()
+            return
         ref = self.affected[-1]
         self.require(ref)
         current = self._current(ref, change)
@@ -291,10 +318,28 @@ class Work:
         else:
             raw = self._slice(parameters.get_offset, parameters.get_length)
             wanted = parse_get_list(raw, version=self.version)
-            got = encode_set_list(self.collect(ref, wanted, current), version=self.version)
+            got = encode_set_list(self.retrieved + self.collect(ref, wanted, current), version=self.version)
         self._got = got[: parameters.allocation]
         if parameters.form != 2 or parameters.get_page != CURRENT_COMMAND:
             self.stamp(ref, 2)
+
+    def _get_each(self) -> bytes:
+        """A list of type Eh: of each affected object its id, its kind, its attributes; cut where the room ends."""
+        parameters = self.parameters
+        if parameters.form != 3:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdbfmt")
+        wanted = parse_get_list(self._slice(parameters.get_offset, parameters.get_length), version=self.version)
+        parts = []
+        left = parameters.allocation
+        for ref in self.affected:
+            body = encode_set_list(self.collect(ref, wanted), version=2)[8:]
+            parts.append(struct.pack(">QB5xH", ref.oid, ref.kind, min(len(body), 0xFFFF)) + body)
+            self.stamp(ref, 2)
+            left -= len(parts[-1])
+            if left <= 0:
+                break
+        body = b"".join(parts)
+        return (struct.pack(">B3xI", 0x0E, len(body)) + body)[: parameters.allocation]
 
     def collect(
         self, ref: ObjectRef, wanted: list[tuple[int, int]], current: dict[int, bytes] | None = None

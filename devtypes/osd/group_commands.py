@@ -14,6 +14,7 @@ from devtypes.osd.execution import Order, Work
 from devtypes.osd.keys import BOOT_EPOCH, MASTER
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef
+from devtypes.osd.tracking import is_tracking
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
@@ -21,7 +22,7 @@ from scsiemu.object_requests import PRIVATE_PAGE, ObjectKind
 from scsiemu.operations import ReservationClass
 from scsiemu.sense import CheckCondition, FieldPointer
 
-__all__ = ["GroupCommands"]
+__all__ = ["GroupCommands", "create_collection", "create_partition"]
 
 _IDS: Final = "partition_id:64 object_id:64"
 _CONTINUATION: Final = "cdb_continuation_length:32"
@@ -71,7 +72,7 @@ class GroupCommands(OsdBase):
     @osd_operation(0x0B, "CREATE PARTITION", _PARTITION)
     def osd_create_partition(self, command: Command, cdb: CdbFields) -> Steps:
         """A partition of the requested id, or of one that is free."""
-        return self.carry_out(command, cdb, _partition(cdb), _create_partition, Permission.CREATE)
+        return self.carry_out(command, cdb, _partition(cdb), create_partition, Permission.CREATE)
 
     @osd_operation(
         0x0C, "REMOVE PARTITION", _PARTITION, byte_11=("_:2 cdbfmt:2 _:4", "_:2 cdbfmt:2 _ remove_scope:3"),
@@ -95,12 +96,14 @@ class GroupCommands(OsdBase):
             tx.remove(pid, 0)
             return b""
 
-        return self.carry_out(command, cdb, _partition(cdb), function, Permission.REMOVE, order=Order.BEFORE)
+        return self.carry_out(
+            command, cdb, _partition(cdb), function, Permission.REMOVE, order=Order.BEFORE, in_snapshots=True
+        )
 
     @osd_operation(0x15, "CREATE COLLECTION", _OBJECT)
     def osd_create_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """A linked collection."""
-        return self.carry_out(command, cdb, _collection(cdb), _create_collection, Permission.CREATE)
+        return self.carry_out(command, cdb, _collection(cdb), create_collection, Permission.CREATE)
 
     @osd_operation(0x16, "REMOVE COLLECTION", _OBJECT, byte_11=(_FCR, _FCR))
     def osd_remove_collection(self, command: Command, cdb: CdbFields) -> Steps:
@@ -108,7 +111,9 @@ class GroupCommands(OsdBase):
 
         def function(work: Work) -> bytes:
             pid, cid = work.ref.pid, work.ref.oid
-            if work.tx.member_count(pid, cid) and not cdb.fcr:
+            # A tracking collection is a note about objects: it goes with the note.
+            full = work.tx.member_count(pid, cid) and not is_tracking(work.tx, work.ref)
+            if full and not cdb.fcr:
                 raise CheckCondition(asc.PARTITION_OR_COLLECTION_CONTAINS_USER_OBJECTS)
             work.tx.remove(pid, cid)
             return b""
@@ -192,19 +197,6 @@ class GroupCommands(OsdBase):
 
         return self.carry_out(command, cdb, ref, function, needed, order=order, any_kind=True)
 
-    @osd_operation(0x21, "REMOVE MEMBER OBJECTS", (None, _OBJECT[1]))
-    def osd_remove_member_objects(self, command: Command, cdb: CdbFields) -> Steps:
-        """Remove every user object that is a member of a collection; the collection stays."""
-
-        def function(work: Work) -> bytes:
-            pid, cid = work.ref.pid, work.ref.oid
-            while some := work.tx.members(pid, cid, 0, 1024):
-                for oid in some:
-                    work.tx.remove(pid, oid)
-            return b""
-
-        return self.carry_out(command, cdb, _collection(cdb), function, Permission.REMOVE, order=Order.BEFORE)
-
     @osd_operation(0x1A, "FLUSH COLLECTION", _OBJECT, options=_FLUSH)
     def osd_flush_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """Everything answered is on stable storage afterwards."""
@@ -228,7 +220,9 @@ class GroupCommands(OsdBase):
             work.require(ref)
             return b""
 
-        return self.carry_out(command, cdb, ref, function, Permission.OBJECT_MANAGEMENT, durable=True)
+        return self.carry_out(
+            command, cdb, ref, function, Permission.OBJECT_MANAGEMENT, durable=True, in_snapshots=True
+        )
 
 
 def _partition(cdb: CdbFields) -> ObjectRef:
@@ -239,7 +233,7 @@ def _collection(cdb: CdbFields) -> ObjectRef:
     return ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.COLLECTION)
 
 
-def _create_partition(work: Work) -> bytes:
+def create_partition(work: Work) -> bytes:
     tx, wanted = work.tx, work.ref.pid
     if wanted and (wanted < FIRST_ID or tx.kind(wanted, 0) is not None):
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="partition_id")
@@ -261,7 +255,7 @@ def _create_partition(work: Work) -> bytes:
     return b""
 
 
-def _create_collection(work: Work) -> bytes:
+def create_collection(work: Work) -> bytes:
     tx, pid, wanted = work.tx, work.ref.pid, work.ref.oid
     work.require(ObjectRef(pid, 0, ObjectKind.PARTITION))
     if wanted and (wanted < FIRST_ID or tx.kind(pid, wanted) is not None):

@@ -20,6 +20,7 @@ from devtypes.osd.security import (
     data_in_info,
     data_out_info,
     icv_length,
+    integrity,
     request_icv,
     response_icv,
     same,
@@ -165,6 +166,14 @@ class Guard:
         at = self._offset("data_out_icv_offset")
         expected = data_out_info(self._key, self._nonce, data, setting, getting, version=self.version)
         if not same(data_out[at : at + len(expected)], expected):
+            raise CheckCondition(asc.INVALID_DATA_OUT_BUFFER_INTEGRITY_CHECK_VALUE)
+
+    def check_segment(self, segment: bytes) -> None:
+        """Refuse a CDB continuation segment that is not what was signed: its value is over it with zeros for itself."""
+        if not self.signs_responses:
+            return
+        expected = integrity(self._key, self._nonce, segment[:8], bytes(32), segment[40:]).ljust(32, b"\0")
+        if not same(segment[8:40], expected):
             raise CheckCondition(asc.INVALID_DATA_OUT_BUFFER_INTEGRITY_CHECK_VALUE)
 
     def seal_data_in(self, data: bytes, retrieved: bytes, whole: bytes) -> bytes:

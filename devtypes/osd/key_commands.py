@@ -100,7 +100,7 @@ class KeyCommands(OsdBase):
             exchange = known
 
         def seed_exchange(work: Work) -> bytes:
-            given = work.data_out[:DH_BYTES]
+            given = work.data
             theirs = int.from_bytes(given, "big")
             if not 2 <= theirs <= DH_PRIME - 2:
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
@@ -111,7 +111,7 @@ class KeyCommands(OsdBase):
             return answer[: cdb.allocation_length]
 
         def change(work: Work) -> bytes:
-            if not exchange.said or not same(work.data_out[: 2 * DH_BYTES], exchange.said):
+            if not exchange.said or not same(work.data, exchange.said):
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
             old = _known(tree, work, (0, MASTER))
             keys = derived_keys(old, integrity(old.generation, exchange.shared))

@@ -68,17 +68,19 @@ class KeyTree:
         if number in (MASTER, ROOT_KEY):
             if number == MASTER:
                 _remove(tx, 0, ROOT_KEY)
-            self._remove_partition(tx, 0)
+            self.forget(tx, 0)
             start = 0
             while some := tx.objects(0, ObjectKind.PARTITION, start, _SOME):
                 for each in some:
-                    self._remove_partition(tx, each)
+                    self.forget(tx, each)
                 start = some[-1] + 1
         elif number == PARTITION_KEY:
             for version in range(16):
                 _remove(tx, pid, WORKING_KEYS + version)
 
-    def _remove_partition(self, tx: ObjectTransaction, pid: int) -> None:
+    @staticmethod
+    def forget(tx: ObjectTransaction, pid: int) -> None:
+        """Take the partition key and the working keys of a partition away."""
         for number in (PARTITION_KEY, *range(WORKING_KEYS, WORKING_KEYS + 16)):
             _remove(tx, pid, number)
 

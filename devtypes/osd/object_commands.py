@@ -8,6 +8,7 @@ from typing import Final
 from devtypes.osd.attribute_pages import number_of
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
+from devtypes.osd.continuation import DescriptorType
 from devtypes.osd.execution import Order, Work
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.objects import FIRST_ID, ObjectRef
@@ -19,7 +20,7 @@ from scsiemu.object_requests import ObjectKind
 from scsiemu.operations import ReservationClass
 from scsiemu.sense import CheckCondition, FieldPointer, Sense, SenseKey
 
-__all__ = ["ObjectCommands"]
+__all__ = ["ObjectCommands", "create_objects"]
 
 _IDS: Final = "partition_id:64 object_id:64"
 _DATA: Final = (
@@ -34,6 +35,7 @@ _CREATE: Final = (
 _PLAIN: Final = (f"{_IDS} _:160", f"{_IDS} _:128 cdb_continuation_length:32")
 _FLUSH: Final = "_:3 dpo? fua _ flush_scope:2"
 _MAP: Final = f"{_IDS} allocation_length:64 starting_byte_address:64 map_type:16 _:16"
+_RANGES: Final = frozenset((DescriptorType.SCATTER_GATHER,))
 _STEP: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 65536
 
@@ -44,25 +46,30 @@ class ObjectCommands(OsdBase):
     @osd_operation(0x02, "CREATE", _CREATE)
     def osd_create(self, command: Command, cdb: CdbFields) -> Steps:
         """User objects, of the requested id or of ids that are free."""
-        return self.carry_out(command, cdb, _user(cdb), _create, Permission.CREATE)
+        return self.carry_out(command, cdb, _user(cdb), create_objects, Permission.CREATE)
 
     @osd_operation(0x12, "CREATE AND WRITE", _DATA)
     def osd_create_and_write(self, command: Command, cdb: CdbFields) -> Steps:
         """One user object with data."""
 
         def function(work: Work) -> bytes:
-            _create(work)
-            return _write(work, work.affected[-1], cdb.starting_byte_address, cdb.length)
+            create_objects(work)
+            return _write(work, work.affected[-1], work.extents)
 
         needed = Permission.CREATE | Permission.WRITE
-        return self.carry_out(command, cdb, _user(cdb), function, needed, data_length=cdb.length, extents=_extents(cdb))
+        return self.carry_out(
+            command, cdb, _user(cdb), function, needed, data_length=cdb.length, extents=_extents(cdb),
+            descriptors=_RANGES,
+        )
 
     @osd_operation(0x05, "READ", _DATA, conflict=ReservationClass.SPECIAL)
     def osd_read(self, command: Command, cdb: CdbFields) -> Steps:
         """Data; past the logical length what there is, with RECOVERED ERROR."""
         if cdb.length > self.config.max_transfer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="length")
-        return self.carry_out(command, cdb, _user(cdb), _read, Permission.READ, extents=_extents(cdb))
+        return self.carry_out(
+            command, cdb, _user(cdb), _read, Permission.READ, extents=_extents(cdb), descriptors=_RANGES
+        )
 
     @osd_operation(0x06, "WRITE", _DATA)
     def osd_write(self, command: Command, cdb: CdbFields) -> Steps:
@@ -70,10 +77,11 @@ class ObjectCommands(OsdBase):
 
         def function(work: Work) -> bytes:
             work.require(work.ref)
-            return _write(work, work.ref, cdb.starting_byte_address, cdb.length)
+            return _write(work, work.ref, work.extents)
 
         return self.carry_out(
-            command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extents=_extents(cdb)
+            command, cdb, _user(cdb), function, Permission.WRITE, data_length=cdb.length, extents=_extents(cdb),
+            descriptors=_RANGES,
         )
 
     @osd_operation(0x07, "APPEND", _APPEND)
@@ -83,7 +91,7 @@ class ObjectCommands(OsdBase):
         def function(work: Work) -> bytes:
             work.require(work.ref)
             work.append_address = work.tx.length(work.ref.pid, work.ref.oid)
-            return _write(work, work.ref, work.append_address, cdb.length)
+            return _write(work, work.ref, ((work.append_address, cdb.length),))
 
         return self.carry_out(command, cdb, _user(cdb), function, Permission.APPEND, data_length=cdb.length)
 
@@ -103,7 +111,7 @@ class ObjectCommands(OsdBase):
         if cdb.flush_scope > 2:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="flush_scope")
         return self.carry_out(
-            command, cdb, _user(cdb), _nothing, Permission.OBJECT_MANAGEMENT, durable=True
+            command, cdb, _user(cdb), _nothing, Permission.OBJECT_MANAGEMENT, durable=True, in_snapshots=True
         )
 
     @osd_operation(0x0A, "REMOVE", _PLAIN)
@@ -137,14 +145,14 @@ def _nothing(work: Work) -> bytes:
     return b""
 
 
-def _create(work: Work) -> bytes:
-    """CREATE: consecutive ids, each with its timestamps and default quota."""
+def create_objects(work: Work, number: int = 0) -> bytes:
+    """CREATE: consecutive ids, each with its timestamps and default quota; `number` of them, else as the CDB says."""
     pid, wanted = work.ref.pid, work.ref.oid
     tx = work.tx
     partition = ObjectRef(pid, 0, ObjectKind.PARTITION)
     work.require(partition)
     fields = dict(work.cdb.items())
-    count = fields.get("number_of_user_objects", 1) or 1
+    count = number or fields.get("number_of_user_objects", 1) or 1
     if wanted and (wanted < FIRST_ID or count > 1 or tx.kind(pid, wanted) is not None):
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
     first = wanted or max(tx.last(pid) + 1, FIRST_ID)
@@ -170,11 +178,14 @@ def _end(work: Work, offset: int, length: int) -> int:
     return end
 
 
-def _write(work: Work, ref: ObjectRef, offset: int, length: int) -> bytes:
-    work.check_quotas(ref, _end(work, offset, length))
-    if length:
-        work.tx.write(ref.pid, ref.oid, offset, memoryview(work.data_out)[:length])
-        work.check_capacity(ref.pid)
+def _write(work: Work, ref: ObjectRef, extents: tuple[tuple[int, int], ...]) -> bytes:
+    work.check_quotas(ref, max(_end(work, offset, length) for offset, length in extents))
+    data = memoryview(work.data)
+    for offset, length in extents:
+        if length:
+            work.tx.write(ref.pid, ref.oid, offset, data[:length])
+            data = data[length:]
+    work.check_capacity(ref.pid)
     work.stamp(ref, 5)
     return b""
 
@@ -182,14 +193,19 @@ def _write(work: Work, ref: ObjectRef, offset: int, length: int) -> bytes:
 def _read(work: Work) -> bytes:
     work.require(work.ref)
     pid, oid = work.ref.pid, work.ref.oid
-    offset, length = work.cdb.starting_byte_address, work.cdb.length
-    there = max(0, min(length, work.tx.length(pid, oid) - offset))
-    if there < length:
-        # OSD-2: how many bytes were read is in the command-specific information.
-        code = asc.with_key(asc.READ_PAST_END_OF_USER_OBJECT, SenseKey.RECOVERED_ERROR)
-        work.sense = Sense(code, command_specific=there)
+    end = work.tx.length(pid, oid)
+    parts = []
+    for offset, length in work.extents:
+        there = max(0, min(length, end - offset))
+        if there:
+            parts.append(work.tx.read(pid, oid, offset, there))
+        if there < length:
+            # OSD-2: how many bytes were read is in the command-specific information.
+            code = asc.with_key(asc.READ_PAST_END_OF_USER_OBJECT, SenseKey.RECOVERED_ERROR)
+            work.sense = Sense(code, command_specific=sum(map(len, parts)))
+            break
     work.stamp(work.ref, 4)
-    return work.tx.read(pid, oid, offset, there) if there else b""
+    return b"".join(parts)
 
 
 def _punch(work: Work) -> bytes:

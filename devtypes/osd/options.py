@@ -40,6 +40,7 @@ def _secret(text: str) -> bytes:
 
 _OPTIONS: Final = (
     UnitOption("capacity", "total capacity that the unit tells of and keeps to", parse_size, "SIZE"),
+    UnitOption("vendor-atomics", "have the atomic commands of the OSC target, which no standard has"),
     UnitOption("security", "least security method: nosec, capkey, cmdrsp, alldata", _method, "METHOD"),
     UnitOption("root-secret", "file with the secret, at least 40 hexadecimal digits", _secret, "FILE", file=True),
     UnitOption("max-transfer", "most bytes that a command moves each way", parse_size, "SIZE"),
@@ -50,7 +51,7 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     """One unit: the object storage device."""
     config = OsdConfig(
         max_transfer=argument.get("max-transfer", 16 << 20), security=argument.get("security", 0),
-        root_secret=argument.get("root-secret", b""),
+        root_secret=argument.get("root-secret", b""), vendor_atomics=argument.get("vendor-atomics", False),
     )
     fields = {field.name for field in dataclasses.fields(Identity)}
     identity = Identity(**{name: given for name, given in argument.options.items() if name in fields})

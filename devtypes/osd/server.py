@@ -1,19 +1,21 @@
 """The object storage device, OSD-1 and OSD-2, put together of its parts.
 
-Both versions are one unit, told apart by the service action. Not here, and so refused by their service action: OBJECT
-STRUCTURE CHECK, QUERY, GET and SET MEMBER ATTRIBUTES, user tracking collections, COPY USER OBJECTS, snapshots and
-clones, READ MAPS AND COMPARE, PERFORM SCSI COMMAND, PERFORM TASK MANAGEMENT FUNCTION. Not
-here, and so refused by their field: CDB continuation.
+Both versions are one unit, told apart by the service action. Not here, and so refused by their service action: PERFORM
+SCSI COMMAND and PERFORM TASK MANAGEMENT FUNCTION. Not here, and so refused in their field: extension capabilities,
+spontaneous collections, IMMED_TR.
 """
 
 from __future__ import annotations
 
+from devtypes.osd.atomic_commands import AtomicCommands
+from devtypes.osd.copy_commands import CopyCommands
 from devtypes.osd.group_commands import GroupCommands
 from devtypes.osd.key_commands import KeyCommands
+from devtypes.osd.member_commands import MemberCommands
 from devtypes.osd.object_commands import ObjectCommands
 
 __all__ = ["ObjectStorageDevice"]
 
 
-class ObjectStorageDevice(ObjectCommands, GroupCommands, KeyCommands):
+class ObjectStorageDevice(ObjectCommands, GroupCommands, MemberCommands, CopyCommands, AtomicCommands, KeyCommands):
     """An object storage device. Args are those of `OsdBase`."""

@@ -252,6 +252,19 @@ def test_security_keys_need_signature() -> None:
     assert pointer(Osd()("SET KEY", key_to_set=1, seed=1).sense) == FieldPointer(8)
 
 
+def test_security_snapshot_keys() -> None:
+    """A copy has no keys of its source; a partition that is restored keeps its own."""
+    osd = Signer(2).ready()
+    copy = PID + 9
+    assert osd.do("CREATE SNAPSHOT", ObjectKind.PARTITION, PID, other_partition_id=copy).good
+    stolen = osd.do("READ", USER, copy, PID, length=0, key=(PID, 0x20))
+    assert pointer(stolen.sense) == FieldPointer(81, 7)
+    restored = osd.do("RESTORE PARTITION FROM SNAPSHOT", ObjectKind.PARTITION, PID, other_partition_id=copy)
+
+    assert restored.good, restored
+    assert osd.do("READ", USER, PID, PID, length=0).good
+
+
 def test_security_format_keeps_master() -> None:
     """FORMAT OSD leaves the master key and the boot epoch, and takes the keys below."""
     osd = Signer(2).ready()
