@@ -1,0 +1,20 @@
+"""What disc is in a store: one that was recorded here, or the image of a pressed one."""
+
+from __future__ import annotations
+
+from devtypes.vmmc.config import OpticalConfig
+from devtypes.vmmc.disc import Asking, Disc
+from devtypes.vmmc.images import open_image
+from scsiemu.io_requests import StoreCapabilities
+
+__all__ = ["open_disc"]
+
+
+def open_disc(capabilities: StoreCapabilities, config: OpticalConfig) -> Asking[Disc]:
+    """The disc in the store.
+
+    Raises:
+        DiscUnusable: it holds none.
+        IoFailed: the store's own troubles.
+    """
+    return (yield from open_image(capabilities, config))

@@ -1,0 +1,68 @@
+"""The optical drive on the command line: `--optical PATH|SIZE[,option...]`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from devtypes.vmmc.config import SECTOR_SIZES, OpticalConfig
+from devtypes.vmmc.profiles import KINDS
+from scsiemu.device_server import DeviceServer
+from scsiemu.identity import Identity
+from scsiemu.io_requests import StoreCapabilities
+from scsiemu.unit_options import (
+    BYTE_STORE_OPTIONS,
+    IDENTITY_OPTIONS,
+    UnitArgument,
+    UnitDeclaration,
+    UnitOption,
+    UnitPlan,
+    byte_store,
+    parse_number,
+    parse_seconds,
+)
+
+__all__ = ["OPTICAL"]
+
+_KINDS: Final = ", ".join(KINDS)
+
+_OPTIONS: Final = (
+    UnitOption("kind", f"of disc, where its image does not say: {_KINDS}", str, "NAME"),
+    UnitOption("sector", "bytes of a sector in the image: " + ", ".join(map(str, SECTOR_SIZES)), parse_number, "BYTES"),
+    UnitOption("audio", "the image is an audio track: samples of 16 bits, two channels, 44100 a second"),
+    UnitOption("tray-open", "begin with the tray open, the disc in it"),
+    UnitOption("empty", "begin without a disc"),
+    UnitOption("load-seconds", "from closing the tray until the disc is ready", parse_seconds, "SECONDS"),
+    UnitOption("region", "DVD region of the drive, 1 to 8", parse_number, "NUMBER"),
+)
+
+# Options that are arguments of OpticalConfig as they are.
+_CONFIG: Final = {
+    "kind": "kind", "sector": "sector", "audio": "audio", "tray-open": "tray_open", "empty": "empty",
+    "load-seconds": "load_seconds", "region": "region", "ro": "write_protect",
+}
+
+
+def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
+    """One unit: the drive with its disc."""
+    settings: dict[str, Any] = {
+        _CONFIG[name]: given for name, given in argument.options.items() if name in _CONFIG
+    }
+    config = OpticalConfig(**settings)
+    fields = {field.name for field in dataclasses.fields(Identity)}
+    identity = Identity(**{name: given for name, given in argument.options.items() if name in fields})
+
+    def make(store: StoreCapabilities | None) -> DeviceServer:
+        from devtypes.vmmc.drive import OpticalDrive  # here, so that help does not load all of the drive
+
+        return OpticalDrive(config, identity)
+
+    return (UnitPlan("vmmc", byte_store(argument), make),)
+
+
+OPTICAL: Final = UnitDeclaration(
+    "SIZE|PATH",
+    "a CD, DVD and BD drive with a disc, in memory (SIZE) or from an image (PATH)",
+    _OPTIONS + BYTE_STORE_OPTIONS + IDENTITY_OPTIONS,
+    _plan,
+)

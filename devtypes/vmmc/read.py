@@ -1,0 +1,183 @@
+"""READ, VERIFY, SEEK, SYNCHRONIZE CACHE, READ CAPACITY: user data in blocks of 2048 bytes (MMC-6 6.18 to 6.24, 6.49).
+
+What was never recorded is BLANK CHECK, a block behind READ CAPACITY's last one an address out of range, an audio track
+ILLEGAL MODE FOR THIS TRACK. Random media read zeros where nothing was written.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from devtypes.vmmc import layouts
+from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.disc import Asking, Disc, SectorForm, Track
+from devtypes.vmmc.sector import FORM_2_SUBHEADER
+from devtypes.vmmc.toc import TableOfContents
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Buffer, Command, Completion, Steps
+from scsiemu.io_requests import DataOut, Flush, Read
+from scsiemu.operations import DataDirection, ReservationClass, Result, operation
+from scsiemu.sense import CheckCondition, SenseKey
+
+__all__ = ["MOST_BLOCKS", "NOT_RECORDED", "Reading"]
+
+MOST_BLOCKS: Final = 16384          # of one command: 32 MiB
+NOT_RECORDED: Final = asc.with_key(asc.NO_ADDITIONAL_SENSE_INFORMATION, SenseKey.BLANK_CHECK)
+_RANGE: Final = ("lba", "transfer_length")
+
+
+class Reading(TableOfContents):
+    """Reading user data."""
+
+    @operation(
+        0x25, "READ CAPACITY", layouts.READ_CAPACITY, data=DataDirection.IN,
+        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, standard="MMC-6 6.25",
+    )
+    def read_capacity(self, command: Command, cdb: CdbFields) -> Completion:
+        """The last address and the block size; a blank disc has last address 0."""
+        if cdb.lba and not cdb.pmi:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="lba")
+        return Completion(struct.pack(">II", max(self.loaded.capacity_end - 1, 0), BLOCK))
+
+    def check_blocks(self, cdb: CdbFields, blocks: int) -> None:
+        """Raises CheckCondition where the range is not on the disc, or too much for one command."""
+        end = self.loaded.capacity_end
+        if cdb.lba + blocks > end:
+            code = asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+            raise CheckCondition(code, field="lba", information=max(cdb.lba, end))
+        if blocks > MOST_BLOCKS:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
+
+    @operation(
+        0x28, "READ(10)", layouts.READ_10, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,
+        range=_RANGE, standard="MMC-6 6.18",
+    )
+    @operation(
+        0xA8, "READ(12)", layouts.READ_12, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,
+        range=_RANGE, standard="MMC-6 6.19",
+    )
+    def read(self, command: Command, cdb: CdbFields) -> Result:
+        """Blocks of user data."""
+        if getattr(cdb, "streaming", 0) and cdb.fua:        # MMC-6 6.19: FUA has no meaning in streaming
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fua")
+        count = cdb.transfer_length
+        self.check_blocks(cdb, count)
+        self.stop_audio()
+        if not count:
+            return Completion()
+        track = self.loaded.track_at(cdb.lba)
+        if track is not None and cdb.lba >= track.start and track.form.size == BLOCK and cdb.lba + count <= track.next:
+            return Read(track.place(cdb.lba), count * BLOCK)
+        return self._read_steps(cdb.lba, count)
+
+    def _read_steps(self, lba: int, count: int) -> Steps:
+        data = yield from self.user_data(lba, count)
+        return Completion(data)
+
+    def user_data(self, lba: int, count: int) -> Asking[Buffer]:
+        """User data of blocks that are on the disc. Raises CheckCondition."""
+        disc = self.loaded
+        pieces: list[Buffer] = []
+        while count:
+            track = disc.track_at(lba)
+            if track is None:
+                raise CheckCondition(NOT_RECORDED, information=lba)
+            piece = yield from self._of_track(disc, track, lba, min(count, track.end - lba))
+            pieces.append(piece)
+            lba += len(piece) // BLOCK
+            count -= len(piece) // BLOCK
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _of_track(self, disc: Disc, track: Track, lba: int, count: int) -> Asking[Buffer]:
+        """User data from one track; perhaps less than asked for."""
+        form = track.form
+        if form.user_size != BLOCK:
+            raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba)
+        if lba < track.base:                                # a pause that is not kept
+            return bytes(min(count, track.base - lba) * BLOCK)
+        if lba + count > track.next and not disc.random:
+            if lba >= track.next:
+                raise CheckCondition(NOT_RECORDED, information=lba)
+            count = track.next - lba
+        kept = yield from Read(track.place(lba), count * form.size)
+        return kept if form.size == BLOCK else _user_parts(form, kept, lba)
+
+    @operation(
+        0x2F, "VERIFY(10)", layouts.VERIFY_10, data=DataDirection.OUT, conflict=ReservationClass.READ,
+        needs_ready=True, range=_RANGE, standard="MMC-6 6.49",
+    )
+    @operation(
+        0xAF, "VERIFY(12)", layouts.VERIFY_12, data=DataDirection.OUT, conflict=ReservationClass.READ,
+        needs_ready=True, range=_RANGE, standard="SBC-4 5.37",
+    )
+    def verify(self, command: Command, cdb: CdbFields) -> Result:
+        """Read the blocks; with BYTCHK 01b compare them."""
+        if cdb.bytchk > 1:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="bytchk")
+        self.check_blocks(cdb, cdb.transfer_length)
+        self.stop_audio()
+        return self._verify_steps(cdb.lba, cdb.transfer_length, compare=bool(cdb.bytchk))
+
+    def _verify_steps(self, lba: int, count: int, *, compare: bool) -> Steps:
+        expected: Buffer = b""
+        if compare and count:
+            expected = yield from DataOut(count * BLOCK)
+            count = len(expected) // BLOCK
+        if count:
+            stored = yield from self.user_data(lba, count)
+            if compare and bytes(stored) != bytes(expected[: count * BLOCK]):
+                raise CheckCondition(asc.MISCOMPARE_DURING_VERIFY_OPERATION)
+        return Completion()
+
+    @operation(
+        0x2B, "SEEK(10)", layouts.SEEK_10, conflict=ReservationClass.READ, needs_ready=True, standard="MMC-6 6.36",
+    )
+    def seek(self, command: Command, cdb: CdbFields) -> Completion:
+        """Nothing moves; the address has to be there."""
+        if cdb.lba >= max(self.loaded.capacity_end, 1):
+            code = asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+            raise CheckCondition(code, field="lba", information=cdb.lba)
+        self.stop_audio()
+        return Completion()
+
+    @operation(
+        0x35, "SYNCHRONIZE CACHE", layouts.SYNCHRONIZE_CACHE, needs_ready=True, exclusive=True,
+        standard="MMC-6 6.48",
+    )
+    def synchronize_cache(self, command: Command, cdb: CdbFields) -> Result:
+        """What was written, and where it ends, goes to the medium; the range is only checked on random media."""
+        disc = self.loaded
+        if disc.random and cdb.lba + cdb.transfer_length > disc.capacity:
+            raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba")
+        if cdb.immed:
+            self.unit.start_background(self._synchronize(), "synchronize cache")
+            return Completion()
+        return self._synchronize()
+
+    def _synchronize(self) -> Steps:
+        yield from self.bring_to_medium()
+        return Completion()
+
+    def bring_to_medium(self) -> Asking[None]:
+        """Everything that was written is safe when this returns."""
+        yield Flush()
+
+    def stop_audio(self) -> None:
+        """The pick-up goes elsewhere: audio that is played stops."""
+
+
+def _user_parts(form: SectorForm, kept: Buffer, lba: int) -> bytes:
+    """User data out of sectors that are kept with more around it. Raises CheckCondition for sectors of form 2."""
+    view = memoryview(kept)
+    parts = []
+    for at in range(0, len(view), form.size):
+        sector = view[at : at + form.size]
+        start = form.user_at
+        if form.is_raw and sector[15] == 1:
+            start = 16
+        elif form.user_at >= 8 and sector[form.user_at - 6] & FORM_2_SUBHEADER:
+            raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba + at // form.size)
+        parts.append(sector[start : start + BLOCK])
+    return b"".join(parts)

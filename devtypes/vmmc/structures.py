@@ -1,0 +1,156 @@
+"""READ DISC STRUCTURE: what is written in lead-ins, and what the drive knows of a disc (MMC-6 6.24).
+
+A row of the table is a format: the media that have it, and what it returns. CD has no structures but the serial number
+of media, which is not here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from devtypes.vmmc import layouts
+from devtypes.vmmc.disc import Disc
+from devtypes.vmmc.information import Information
+from devtypes.vmmc.profiles import Family
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Command, Completion
+from scsiemu.operations import DataDirection, ReservationClass, operation
+from scsiemu.sense import CheckCondition
+
+__all__ = ["DiscStructures"]
+
+_DVD, _BD = 0, 1                        # MEDIA TYPE
+_ALL_LAYERS: Final = 0xFF
+_DATA_START: Final = 0x030000           # physical sector number of LBA 0
+_BD_START: Final = 0x100000
+_MANUFACTURER: Final = b"SCSIEMU"
+
+_Form = Callable[[Disc], bytes]
+
+
+class DiscStructures(Information):
+    """Disc structures."""
+
+    @operation(
+        0xAD, "READ DISC STRUCTURE", layouts.READ_DISC_STRUCTURE, data=DataDirection.IN,
+        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.24",
+    )
+    def read_disc_structure(self, command: Command, cdb: CdbFields) -> Completion:
+        """A structure of the disc; FFh lists them."""
+        disc = self.loaded
+        if cdb.media_type > _BD:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="media_type")
+        family = Family.BD if cdb.media_type == _BD else Family.DVD
+        if cdb.format == _ALL_LAYERS:
+            return Completion(_with_header(self._list(disc)))
+        if disc.kind.family != family:
+            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+        if cdb.layer >= disc.kind.layers:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="layer")
+        form = self._forms(disc).get(cdb.format)
+        if form is None:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="format")
+        return Completion(_with_header(form(disc)))
+
+    def _list(self, disc: Disc) -> bytes:
+        return b"".join(
+            struct.pack(">BBH", number, 0x40, len(form(disc)) + 4) for number, form in self._forms(disc).items()
+        )
+
+    def _forms(self, disc: Disc) -> dict[int, _Form]:
+        """Formats of a medium."""
+        if disc.kind.family == Family.BD:
+            return {0x00: _bd_information, 0x08: _bd_defects, 0x09: _bd_cartridge, 0x0A: _bd_spare}
+        if disc.kind.family != Family.DVD:
+            return {}
+        forms: dict[int, _Form] = {0x00: self.dvd_physical, 0x01: lambda disc: bytes(4), 0x04: lambda disc: bytes(2048)}
+        name = disc.kind.name
+        if name == "dvd-ram":
+            forms |= {0x08: lambda disc: bytes(2048), 0x09: lambda disc: bytes(4), 0x0A: _dvd_ram_spare}
+        if name in ("dvd-r", "dvd-rw", "dvd-r-dl"):
+            forms |= {0x0C: lambda disc: bytes(2052), 0x0D: _border, 0x0E: _prerecorded, 0x10: self.dvd_physical}
+        if disc.kind.plus:
+            forms |= {0x11: self._adip}
+        if disc.kind.layers > 1:
+            forms |= {0x20: lambda disc: struct.pack(">I", 0x80000000) + struct.pack(">I", disc.capacity // 2)}
+        if not disc.kind.pressed:
+            forms |= {0xC0: lambda disc: bytes((4 if disc.protected else 0, 0, 0, 0))}
+        return dict(sorted(forms.items()))
+
+    def dvd_physical(self, disc: Disc) -> bytes:
+        """Physical format information: book type, size and rate, layers, where data begins and ends."""
+        kind = disc.kind
+        end = _DATA_START + max((disc.capacity if disc.random or kind.plus else disc.capacity_end) - 1, 0)
+        layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
+        layer_end = _DATA_START + kind.capacity // 2 - 1 if kind.layers > 1 else 0
+        fixed = struct.pack(
+            ">BBBBIII", kind.book_type << 4 | (1 if kind.plus else 5 if not kind.pressed else 1), 0x0F if not kind.plus
+            else 0x02, (kind.layers - 1) << 5 | (0x10 if kind.layers > 1 else 0) | layer_type, 0x00,
+            _DATA_START, end, layer_end,
+        )
+        return (fixed + b"\0\0").ljust(2048, b"\0")
+
+    def _adip(self, disc: Disc) -> bytes:
+        """ADIP of DVD+R and DVD+RW: as the physical format, with maker and type of the medium."""
+        fixed = bytearray(self.dvd_physical(disc)[:256])
+        fixed[19:27] = _MANUFACTURER.ljust(8, b"\0")
+        fixed[27:30] = disc.kind.name[:3].upper().encode()
+        return bytes(fixed)
+
+
+def _with_header(data: bytes) -> bytes:
+    return (len(data) + 2).to_bytes(2, "big") + bytes(2) + data
+
+
+def _dvd_ram_spare(disc: Disc) -> bytes:
+    """Unused primary spare blocks, unused and all supplementary ones."""
+    return struct.pack(">III", 12800, 0, 0)
+
+
+def _border(disc: Disc) -> bytes:
+    """Border-out of the last border zone."""
+    end = disc.sessions[-1].lead_out if disc.sessions else 0
+    return struct.pack(">II", _DATA_START + end, 0)
+
+
+def _prerecorded(disc: Disc) -> bytes:
+    """Pre-recorded information of a DVD-R: fields 1 to 5 with their identifiers, maker as text."""
+    text = _MANUFACTURER[:6].ljust(6, b"\0")
+    return (
+        bytes((1, 0x40, 0xC1, 0xFD, 0x9E, 0xD8, 0x52, 0)) + bytes((2, 0x85, 0x0D, 0x10, 0x88, 0x9B, 0x80, 0))
+        + b"\x03" + text + b"\0" + b"\x04" + bytes(6) + b"\0" + b"\x05" + bytes(6) + b"\0"
+    ).ljust(80, b"\0")
+
+
+def _bd_information(disc: Disc) -> bytes:
+    """Disc information units: the first one of each layer, "DI"."""
+    kind = {"bd-rom": b"BDO", "bd-r": b"BDR", "bd-re": b"BDW"}[disc.kind.name]
+    unit = bytearray(112)
+    unit[0:8] = bytes((0x44, 0x49, 1, 0x08 if disc.kind.name == "bd-rom" else 0x10, 0, 0, 0, 98))
+    unit[8:11] = kind
+    unit[11] = 1 << 4 | 1 if disc.kind.name != "bd-rom" else 1 << 4 | 0
+    unit[12] = disc.kind.layers << 4 | {"bd-rom": 1, "bd-r": 2, "bd-re": 4}[disc.kind.name]
+    unit[24:28] = _BD_START.to_bytes(4, "big")
+    unit[28:32] = (_BD_START + disc.capacity - 1).to_bytes(4, "big")
+    unit[100:106] = _MANUFACTURER[:6]
+    unit[106:109] = b"001"
+    return bytes(unit).ljust(4096, b"\0")
+
+
+def _bd_defects(disc: Disc) -> bytes:
+    """Disc definition structure."""
+    return b"DS\0\0".ljust(2048, b"\0")
+
+
+def _bd_cartridge(disc: Disc) -> bytes:
+    """Cartridge status: none, not protected."""
+    return bytes((4 if disc.protected else 0, 0, 0, 0))
+
+
+def _bd_spare(disc: Disc) -> bytes:
+    """Unused spare blocks, allocated spare blocks."""
+    spare: Any = max(disc.kind.capacity - disc.capacity, 0) // 32 * 32
+    return struct.pack(">III", 0, spare, spare)

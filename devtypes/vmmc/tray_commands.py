@@ -1,0 +1,171 @@
+"""The commands that move tray and disc, and what the drive says of its mechanism (MMC-6 6.13, 6.11, 6.14, 6.42).
+
+Also what a changer or an operator does by hand: `scsiemu.media.MediumDrive`, and `press_eject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from devtypes.vmmc import layouts
+from devtypes.vmmc.audio import AudioPlay, AudioStatus
+from devtypes.vmmc.base import PowerState
+from devtypes.vmmc.events import EventClass, MediaEvent
+from devtypes.vmmc.tray import Input, TrayState
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Command, Completion, Steps
+from scsiemu.io_requests import Sleep
+from scsiemu.operations import DataDirection, ReservationClass, Result, operation
+from scsiemu.sense import CheckCondition
+
+__all__ = ["TrayCommands"]
+
+_PERSISTENT: Final = 2
+_LOOK_EVERY: Final = 0.01           # seconds, while a command waits for the disc
+_POWER_STATES: Final = {2: PowerState.IDLE, 3: PowerState.STANDBY, 5: PowerState.SLEEP}
+_PLAYING: Final = 1                 # mechanism state
+_IDLE: Final = 0
+
+
+class TrayCommands(AudioPlay):
+    """Loading, ejecting, locking."""
+
+    @operation(
+        0x1B, "START STOP UNIT", layouts.START_STOP_UNIT, conflict=ReservationClass.WRITE, exclusive=True,
+        standard="MMC-6 6.42",
+    )
+    def start_stop_unit(self, command: Command, cdb: CdbFields) -> Result:
+        """Power conditions, turning the disc, and with LOEJ the tray."""
+        if cdb.fl or cdb.format_layer:              # no hybrid discs
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fl" if cdb.fl else "format_layer")
+        if cdb.power_condition:
+            state = _POWER_STATES.get(cdb.power_condition)
+            if state is None:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="power_condition")
+            return self._then(lambda: self._enter(state))
+        if cdb.loej and not cdb.start:
+            self.check_not_prevented()
+            return self._then(lambda: self._open_tray(command))
+        if cdb.loej:
+            return self._close_steps(command, wait=not cdb.immed)
+        if cdb.start:
+            sense = self.not_ready()
+            if sense is not None and self.tray.state != TrayState.LOADING:
+                raise CheckCondition(sense.code)
+            self._enter(PowerState.ACTIVE)
+            return Completion()
+        return self._then(lambda: self._enter(PowerState.STANDBY))
+
+    def _then(self, last: Callable[[], None]) -> Steps:
+        """What was written goes to the disc first."""
+        self.stop_audio()
+        yield from self.before_leaving()
+        last()
+        return Completion()
+
+    def _open_tray(self, command: Command | None) -> None:
+        self.put_in(Input.OPEN, by=command)
+
+    def _close_steps(self, command: Command, *, wait: bool) -> Steps:
+        if self.tray.is_open:
+            self.put_in(Input.CLOSE, by=command)
+        while wait and self.tray.state == TrayState.LOADING:
+            yield from Sleep(_LOOK_EVERY)
+        return Completion()
+
+    def _enter(self, state: int) -> None:
+        """A power state. Events tell of it (MMC-6 table 277)."""
+        if state != self.power_state:
+            self.power_state = state
+            self.tell(EventClass.POWER_MANAGEMENT, 1, state)
+
+    @operation(
+        0xA6, "LOAD/UNLOAD MEDIUM", layouts.LOAD_UNLOAD_MEDIUM, conflict=ReservationClass.WRITE, exclusive=True,
+        standard="MMC-6 6.11",
+    )
+    def load_unload_medium(self, command: Command, cdb: CdbFields) -> Result:
+        """A drive without a changer has one place, number 0."""
+        if cdb.slot:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="slot")
+        if cdb.loej and cdb.start:
+            return self._close_steps(command, wait=not cdb.immed)
+        if cdb.loej:
+            self.check_not_prevented()
+            return self._then(lambda: self._open_tray(command))
+        return Completion()
+
+    def prevent_allow(self, command: Command, cdb: CdbFields) -> Completion:
+        """Prevention of a nexus, and the persistent one, which only its holder ends (MMC-6 6.13)."""
+        held = self.preventing.get(command.nexus, 0)
+        mode = cdb.prevent
+        if mode & _PERSISTENT:
+            others = [each for each, how in self.preventing.items() if how & _PERSISTENT and each is not command.nexus]
+            if others:
+                raise CheckCondition(asc.PERSISTENT_PREVENT_CONFLICT, field="prevent")
+            if self.tray.is_open and mode & 1:
+                raise CheckCondition(asc.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+        bit = _PERSISTENT if mode & _PERSISTENT else 1
+        held = held | bit if mode & 1 else held & ~bit
+        if held:
+            self.preventing[command.nexus] = held
+        else:
+            self.preventing.pop(command.nexus, None)
+        return Completion()
+
+    @operation(
+        0xBD, "MECHANISM STATUS", layouts.MECHANISM_STATUS, data=DataDirection.IN, conflict=ReservationClass.ALWAYS,
+        allocation="allocation_length", standard="MMC-6 6.12",
+    )
+    def mechanism_status(self, command: Command, cdb: CdbFields) -> Completion:
+        """State of the mechanism, where the pick-up is; there are no slots."""
+        playing = self.audio_status() == AudioStatus.PLAYING
+        door = 0x10 if self.tray.is_open else 0
+        place = max(self.audio_position(), 0) if playing else 0
+        head = bytes((0, (_PLAYING if playing else _IDLE) << 5 | door))
+        return Completion(head + place.to_bytes(3, "big") + bytes((0, 0, 0)))
+
+    # --- by hand -----------------------------------------------------------------------------------------------
+
+    def press_eject(self) -> None:
+        """The button in front: the tray opens or closes, or, while that is prevented, hosts are asked."""
+        if self.preventing:
+            self.tell_media(MediaEvent.EJECT_REQUEST)
+            self.tell(EventClass.EXTERNAL_REQUEST, 1, 0x02 if self.persistently_prevented else 0, 0, 2)
+        elif self.tray.is_open:
+            self.put_in(Input.CLOSE)
+        else:
+            self.unit.start_background(self._then(lambda: self._open_tray(None)), "eject")
+
+    @property
+    def medium(self) -> str | None:
+        """The name of the disc that is inside or on the tray; None where there is none."""
+        return self.name if self.tray.has_disc else None
+
+    def check_removal(self, command: Command) -> None:
+        """Raises CheckCondition while the disc cannot be taken: prevented, or the tray is not out."""
+        self.check_not_prevented()
+        if not self.tray.has_disc:
+            raise CheckCondition(asc.MEDIUM_SOURCE_ELEMENT_EMPTY)
+        if not self.tray.is_open:
+            raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED_BY_DATA_TRANSFER_ELEMENT)
+
+    def check_insertion(self, command: Command) -> None:
+        """Raises CheckCondition while there is a disc already."""
+        if self.tray.has_disc:
+            raise CheckCondition(asc.MEDIUM_DESTINATION_ELEMENT_FULL)
+
+    def insert(self, name: str, *, by: Command | None = None) -> None:
+        """A disc is put in and the tray closes: it is read in, and every nexus but that of `by` hears of it."""
+        self.name = name
+        self.put_in(Input.PUT, by=by)
+        self.put_in(Input.CLOSE, by=by)
+
+    def remove(self, *, by: Command | None = None) -> str:
+        """The disc is taken from the tray; its name. `check_removal` was asked before."""
+        name = self.name
+        assert name is not None
+        self.put_in(Input.TAKE, by=by)
+        self.name = None
+        return name

@@ -1,0 +1,174 @@
+"""Tray and disc: loading, ejecting, who prevents it, and who hears of it."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from vmmc_bench import Bench
+
+from scsiemu import asc
+from scsiemu.testing.initiator import Initiator
+
+OPEN = asc.MEDIUM_NOT_PRESENT_TRAY_OPEN
+CHANGED = asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
+
+
+def eject(bench: Bench, **fields: int) -> object:
+    """START STOP UNIT that opens the tray."""
+    return bench.do("START STOP UNIT", loej=1, **fields).code
+
+
+def test_tray_eject_and_load() -> None:
+    """An open tray is not ready; closing it makes ready, and the other nexuses hear of a medium."""
+    bench = Bench()
+    other = bench.another()
+    assert eject(bench) is None
+    assert bench.do("TEST UNIT READY").code == OPEN
+    assert bench.data("MECHANISM STATUS", allocation_length=8)[1] == 0x10
+    assert bench.do("START STOP UNIT", loej=1, start=1).good
+
+    assert bench.do("TEST UNIT READY").good
+    assert other.command("TEST UNIT READY").code == CHANGED
+    assert other.command("TEST UNIT READY").good
+
+
+def test_tray_loading_takes_time() -> None:
+    """With IMMED the drive is becoming ready meanwhile."""
+    bench = Bench(load_seconds=5.0)
+    eject(bench)
+    assert bench.do("START STOP UNIT", immed=1, loej=1, start=1).good
+    assert bench.do("TEST UNIT READY").code == asc.LOGICAL_UNIT_IS_IN_PROCESS_OF_BECOMING_READY
+    bench.target.advance(bench.target.now + 6)
+
+    assert bench.do("TEST UNIT READY").good
+
+
+def test_tray_prevention_is_for_each_nexus() -> None:
+    """While one nexus prevents removal no one ejects; it ends with the nexus that holds it."""
+    bench = Bench()
+    other = bench.another()
+    assert other.command("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=0).good
+    assert eject(bench) == asc.MEDIUM_REMOVAL_PREVENTED
+    assert other.command("PREVENT ALLOW MEDIUM REMOVAL", prevent=0).good
+    assert eject(bench) is None
+
+
+def test_tray_persistent_prevention() -> None:
+    """The persistent prevent state has one holder, stays when the ordinary one ends, and turns the button into an
+    event."""
+    bench = Bench()
+    other = bench.another()
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=3).good
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=0).good
+    assert eject(bench) == asc.MEDIUM_REMOVAL_PREVENTED
+    assert other.command("PREVENT ALLOW MEDIUM REMOVAL", prevent=3).code == asc.PERSISTENT_PREVENT_CONFLICT
+    bench.drive.press_eject()
+    assert events(bench.initiator, 0x10)[4:6] == bytes((1, 2))
+    assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=2).good
+    assert eject(bench) is None
+
+
+def events(initiator: Initiator, classes: int, length: int = 8) -> bytes:
+    """GET EVENT STATUS NOTIFICATION."""
+    result = initiator.command("GET EVENT STATUS NOTIFICATION", polled=1, classes=classes, allocation_length=length)
+    assert result.good
+    return result.data
+
+
+def test_events_are_told_once_to_each_nexus() -> None:
+    """Media events come in order, each once; a header alone takes nothing from the queue (MMC-6 6.6)."""
+    bench = Bench()
+    other = bench.another()
+    eject(bench)
+    bench.do("START STOP UNIT", loej=1, start=1)
+    other.clear_attentions()
+
+    for nexus in (bench.initiator, other):
+        assert events(nexus, 0x10, 4)[2] == 4
+        told = []
+        while (event := events(nexus, 0x10))[4] & 0xF:
+            told.append(event[4])
+        assert told == [3, 2]
+        assert events(nexus, 0x10)[4:6] == bytes((0, 2))
+
+
+def test_events_asynchronous_is_refused() -> None:
+    """POLLED zero is INVALID FIELD IN CDB; no class at all is NEA with the supported ones."""
+    bench = Bench()
+
+    assert bench.do("GET EVENT STATUS NOTIFICATION", classes=0x10, allocation_length=8).code == asc.INVALID_FIELD_IN_CDB
+    assert events(bench.initiator, 0).hex() == "0002807e"
+
+
+def test_power_conditions() -> None:
+    """START STOP UNIT changes the power state, events tell of it, reading wakes the drive up."""
+    bench = Bench()
+    assert bench.do("START STOP UNIT", power_condition=3).good
+    assert events(bench.initiator, 0x04)[4:6] == bytes((1, 3))
+    assert bench.do("READ(10)", lba=0, transfer_length=1).good
+    assert events(bench.initiator, 0x04)[5] == 1
+    assert bench.do("START STOP UNIT", power_condition=7).code == asc.INVALID_FIELD_IN_CDB
+
+
+class TrayMachine(RuleBasedStateMachine):
+    """Tray, disc and prevention against the simplest model of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench()
+        self.open = False
+        self.disc = True
+        self.prevents = False
+
+    @rule()
+    def eject(self) -> None:
+        code = eject(self.bench)
+        if self.prevents:
+            assert code == asc.MEDIUM_REMOVAL_PREVENTED
+        else:
+            assert code is None
+            self.open = True
+
+    @rule()
+    def load(self) -> None:
+        assert self.bench.do("START STOP UNIT", loej=1, start=1).code in (None, CHANGED)
+        self.open = False
+
+    @rule()
+    def take(self) -> None:
+        if self.open and self.disc:
+            assert self.bench.drive.remove() == "disc"
+            self.disc = False
+
+    @rule()
+    def insert(self) -> None:
+        if self.open and not self.disc:
+            self.bench.drive.insert("disc")
+            self.open, self.disc = False, True
+            self.bench.initiator.clear_attentions()
+
+    @rule()
+    def prevent(self) -> None:
+        assert self.bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
+        self.prevents = True
+
+    @rule()
+    def allow(self) -> None:
+        assert self.bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=0).good
+        self.prevents = False
+
+    @invariant()
+    def tells_the_truth(self) -> None:
+        expected = OPEN if self.open else None if self.disc else asc.MEDIUM_NOT_PRESENT_TRAY_CLOSED
+        assert self.bench.do("TEST UNIT READY").code == expected
+        assert self.bench.drive.medium == ("disc" if self.disc else None)
+        status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
+        while self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[4]:
+            status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
+        status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
+        assert status == self.open | (self.disc and not self.open) << 1
+
+
+TestTrayMachine = TrayMachine.TestCase
+TestTrayMachine.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
