@@ -20,6 +20,7 @@ from scsiemu.io_requests import StoreCapabilities
 __all__ = [
     "BYTE_STORE_OPTIONS",
     "IDENTITY_OPTIONS",
+    "OtherUnits",
     "StoreSpec",
     "UnitArgument",
     "UnitDeclaration",
@@ -31,6 +32,7 @@ __all__ = [
     "parse_size",
     "parse_switch",
     "parse_unit",
+    "quote",
 ]
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGTPE]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
@@ -83,11 +85,26 @@ class UnitPlan:
         type: name of the device type's entry point.
         store: what it keeps its medium in; None for units without a medium.
         make: makes the device server, told what the opened store can do (None where there is no store).
+        state: a state store of its own, for what belongs to its media; None: that of the program, if it has one.
     """
 
     type: str
     store: StoreSpec | None
     make: Callable[[StoreCapabilities | None], DeviceServer]
+    state: StoreSpec | None = None
+
+
+@value
+class OtherUnits:
+    """In a plan: the units that another option would add here, `--OPTION TEXT`. Device types do not know each other.
+
+    Args:
+        option: without dashes.
+        text: its value; `quote` what comes from a user.
+    """
+
+    option: str
+    text: str
 
 
 @value
@@ -121,7 +138,7 @@ class UnitDeclaration:
     subject: str
     help: str
     options: tuple[UnitOption, ...]
-    plan: Callable[[UnitArgument], tuple[UnitPlan, ...]]
+    plan: Callable[[UnitArgument], tuple[UnitPlan | OtherUnits, ...]]
 
 
 def parse_size(text: str) -> int:
@@ -189,6 +206,11 @@ def parse_unit(
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return UnitArgument(subject, options)
+
+
+def quote(text: str) -> str:
+    """The text as a part of a value: its commas doubled."""
+    return text.replace(",", ",,")
 
 
 def _split(text: str) -> list[str]:

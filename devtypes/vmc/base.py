@@ -19,7 +19,7 @@ from scsiemu.errors import IoFailed
 from scsiemu.identity import Identity
 from scsiemu.io_requests import IoRequest, LoadState, SaveState, Sleep
 from scsiemu.logical_unit import BackgroundTask
-from scsiemu.lun import unit_lun
+from scsiemu.lun import decode, unit_lun
 from scsiemu.media import ListMedia, MediumDrive
 from scsiemu.operations import Operation
 from scsiemu.sense import CheckCondition, Sense
@@ -104,6 +104,8 @@ class ChangerBase(RemovalPrevention):
     def drive(self, address: int) -> MediumDrive | None:
         """The drive in a data transfer element; None where its unit is not there."""
         lun = self.config.drives[address - self.config.first_drive]
+        if self.config.relative:
+            lun += decode(self.unit.lun).number
         unit = self.unit.target.units.get(unit_lun(lun))
         server: object = unit.server if unit is not None else None
         return server if isinstance(server, MediumDrive) else None

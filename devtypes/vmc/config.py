@@ -54,6 +54,7 @@ class ChangerConfig:
     Args:
         drives: LUN of the drive (plain number or 64-bit form) in each data transfer element. They are units of the
             same target, and whatever is a `scsiemu.media.MediumDrive` will do.
+        relative: these LUNs count from that of the changer: 1 is the next.
         slots: storage elements.
         ports: import/export elements; they share one door.
         shelf: the unit's store is a shelf, which knows what cartridges there are; else the inventory begins empty.
@@ -61,6 +62,7 @@ class ChangerConfig:
     """
 
     drives: tuple[int, ...] = ()
+    relative: bool = False
     slots: int = 24
     ports: int = 4
     shelf: bool = False

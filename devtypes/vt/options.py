@@ -12,6 +12,7 @@ from scsiemu.io_requests import StoreCapabilities
 from scsiemu.unit_options import (
     BYTE_STORE_OPTIONS,
     IDENTITY_OPTIONS,
+    StoreSpec,
     UnitArgument,
     UnitDeclaration,
     UnitOption,
@@ -38,6 +39,7 @@ _OPTIONS: Final = (
     UnitOption("barcode", "of the cartridge that an empty store becomes", str, "TEXT"),
     UnitOption("worm", "an empty store becomes a WORM cartridge"),
     UnitOption("partitions", "an empty store gets partitions of such shares: 1:3", _shares, "N:N"),
+    UnitOption("shelf", "PATH is a folder of cartridges, which a changer puts in and takes out"),
     UnitOption("physics", "positioning, loading and stopping take their time"),
 )
 
@@ -45,7 +47,7 @@ _OPTIONS: Final = (
 _CONFIG: Final = {
     "personality": "personality", "personality-file": "personality", "compression": "compression",
     "early-warning": "early_warning", "barcode": "barcode", "worm": "worm", "partitions": "partitions",
-    "physics": "physics", "ro": "write_protect",
+    "physics": "physics", "ro": "write_protect", "shelf": "shelf",
 }
 
 
@@ -75,6 +77,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
 
         return TapeDrive(config, identity)
 
+    if argument.get("shelf"):
+        return (UnitPlan("vt", StoreSpec("folder", {"path": argument.subject}), make),)
     return (UnitPlan("vt", byte_store(argument, stored=stored), make),)
 
 

@@ -11,9 +11,12 @@ from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.service_plugins import other_services, service_declaration
 from scsiemu.app.units import declaration, option_names
 from scsiemu.services import Limit
-from scsiemu.unit_options import parse_seconds, parse_size
+from scsiemu.unit_options import parse_seconds, parse_size, quote
 
 __all__ = ["add_target_arguments", "add_unit_arguments"]
+
+# Options of a unit that may also stand behind it as options of their own.
+_APART: Final = ("drives", "slots")
 
 _PLACED_HELP: Final = """Options of units and access belong to the target that the last --target before them names;
 those before the first --target belong to the target of --iqn. Each unit gets the next LUN of its target, from 0."""
@@ -66,6 +69,8 @@ def add_unit_arguments(parser: argparse.ArgumentParser) -> None:
     units = parser.add_argument_group("units", "An option's value is followed by more by comma; ,, is a comma in one.")
     for name in option_names():
         units.add_argument(f"--{name}", action=_PlacedAction, metavar="VALUE[,OPTION...]", help=_UnitHelp(name))
+    for name in _APART:
+        units.add_argument(f"--{name}", action=_AmendAction, metavar="N", help=f"{name}=N of the unit before it")
 
 
 def _add_placed(group: Any, name: str, metavar: str, text: str) -> None:
@@ -108,6 +113,23 @@ class _PlacedAction(argparse.Action):
     ) -> None:
         # A new list: the default one belongs to the parser.
         namespace.placed = [*namespace.placed, (self.option_strings[0].removeprefix("--"), values)]
+
+
+class _AmendAction(argparse.Action):
+    """Adds an option to the unit that was placed last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        name = self.option_strings[0].removeprefix("--")
+        *before, last = namespace.placed or [("", "")]
+        if last[0] not in option_names():
+            raise Failure(f"--{name} stands behind the unit that it belongs to", ExitCode.USAGE)
+        namespace.placed = [*before, (last[0], f"{last[1]},{name}={quote(str(values))}")]
 
 
 class _LimitAction(argparse.Action):

@@ -131,6 +131,10 @@ class _Units:
             store = open_stores(plan.store) if plan.store is not None else None
             if store is not None:
                 self.stores.append(store)
+            state = self._state
+            if plan.state is not None:
+                state = open_stores(plan.state)
+                self.stores.append(state)
             try:
                 server = plan.make(store.capabilities if store is not None else None)
             except ValueError as error:
@@ -139,7 +143,7 @@ class _Units:
                 lun,
                 server,
                 performer=store.submit if store is not None else None,
-                state_performer=self._state.submit if self._state is not None else None,
+                state_performer=state.submit if state is not None else None,
                 capabilities=partial(getattr, store, "capabilities") if store is not None else None,
             )
 

@@ -141,6 +141,10 @@ class Serving:
         if plan.store is not None:
             store = open_stores(plan.store)
             self._stores.append((target, store))
+        state = self._state
+        if plan.state is not None:
+            state = open_stores(plan.state)
+            self._stores.append((target, state))
         try:
             server = plan.make(store.capabilities if store is not None else None)
         except ValueError as error:
@@ -149,7 +153,7 @@ class Serving:
             lun,
             server,
             performer=store.submit if store is not None else None,
-            state_performer=self._state.submit if self._state is not None else None,
+            state_performer=state.submit if state is not None else None,
             capabilities=(lambda: store.capabilities) if store is not None else None,
         )
 

@@ -14,7 +14,7 @@ from scsiemu import registry
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.errors import IoFailed
 from scsiemu.io_requests import PENDING, Flush, Store, Ticket
-from scsiemu.unit_options import StoreSpec, UnitDeclaration, UnitPlan, parse_unit
+from scsiemu.unit_options import OtherUnits, StoreSpec, UnitDeclaration, UnitPlan, parse_unit
 
 __all__ = ["declaration", "flush_store", "open_state", "open_stores", "option_names", "plan_units"]
 
@@ -39,9 +39,13 @@ def plan_units(name: str, text: str) -> tuple[UnitPlan, ...]:
     """The units that `--name text` asks for. Raises Failure."""
     declared = declaration(name)
     try:
-        return declared.plan(parse_unit(text, declared, read_file=_read_file))
+        planned = declared.plan(parse_unit(text, declared, read_file=_read_file))
     except ValueError as error:
         raise Failure(f"--{name} {text}: {error}", ExitCode.USAGE) from None
+    plans: list[UnitPlan] = []
+    for plan in planned:
+        plans += plan_units(plan.option, plan.text) if isinstance(plan, OtherUnits) else (plan,)
+    return tuple(plans)
 
 
 def _read_file(path: str) -> str:

@@ -19,7 +19,7 @@ from scsiemu._value import value
 from scsiemu.io_requests import PENDING, IoRequest, Store, Ticket
 from scsiemu.target import Target
 from scsiemu.testing.initiator import Initiator
-from scsiemu.unit_options import StoreSpec, UnitDeclaration, UnitPlan, parse_unit
+from scsiemu.unit_options import OtherUnits, StoreSpec, UnitDeclaration, UnitPlan, parse_unit
 
 __all__ = ["IscsiTarget", "ScsiTarget", "ServedUnit"]
 
@@ -82,8 +82,13 @@ class ScsiTarget:
             return
         store = _open(plan.store)
         self.stores.append(store)
+        state = None
+        if plan.state is not None:
+            state = _open(plan.state)
+            self.stores.append(state)
         self.target.add_unit(
-            lun, plan.make(store.capabilities), performer=_Patient(store), capabilities=lambda: store.capabilities
+            lun, plan.make(store.capabilities), performer=_Patient(store), capabilities=lambda: store.capabilities,
+            state_performer=_Patient(state) if state is not None else None,
         )
 
 
@@ -181,7 +186,11 @@ def _plans(words: tuple[str, ...]) -> Iterator[UnitPlan]:
         raise ValueError(f"units are pairs of option and value, not {words}")
     for option, text in zip(words[::2], words[1::2], strict=True):
         declared = cast(UnitDeclaration, registry.load(registry.UNITS, option.removeprefix("--")))
-        yield from declared.plan(parse_unit(text, declared))
+        for plan in declared.plan(parse_unit(text, declared)):
+            if isinstance(plan, OtherUnits):
+                yield from _plans((plan.option, plan.text))
+            else:
+                yield plan
 
 
 def _open(spec: StoreSpec) -> Store:

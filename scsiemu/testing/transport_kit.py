@@ -30,7 +30,7 @@ from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sam import Status, TaskManagementFunction, TaskManagementResponse
 from scsiemu.sense import decode_sense
 from scsiemu.target import Target
-from scsiemu.unit_options import UnitDeclaration, parse_unit
+from scsiemu.unit_options import UnitDeclaration, UnitPlan, parse_unit
 
 __all__ = ["HeldStore", "TransportBench", "TransportInitiator", "TransportResult", "check_transport"]
 
@@ -237,7 +237,8 @@ class _World:
 
     def _add_disk(self, lun: int) -> None:
         declared = cast(UnitDeclaration, registry.load(registry.UNITS, "disk"))
-        plan = next(iter(declared.plan(parse_unit("16M", declared))))
+        (plan,) = declared.plan(parse_unit("16M", declared))
+        assert isinstance(plan, UnitPlan)
         store = self.store
         self.target.add_unit(
             lun, plan.make(store.capabilities), performer=store.submit, capabilities=lambda: store.capabilities

@@ -47,7 +47,6 @@ def refusal(memory: FakeMemory, file: SgFile) -> int:
     ({"dxfer_direction": 0}, errno.EINVAL),
     ({"dxfer_direction": -6}, errno.EINVAL),
     ({"dxfer_direction": -1, "dxfer_len": 1}, errno.EINVAL),
-    ({"dxfer_direction": -2, "dxfer_len": 0, "dxferp": DATA}, errno.EINVAL),
     ({"dxfer_direction": -2, "dxfer_len": 512}, errno.EINVAL),
     ({"dxfer_direction": -2, "dxfer_len": 512, "dxferp": 1 << 60}, errno.EFAULT),
     ({"dxfer_direction": -3, "dxfer_len": MOST_TRANSFER + 1, "dxferp": DATA}, errno.EINVAL),
@@ -63,6 +62,15 @@ def test_sg_io_refuses(fields: dict[str, int], number: int) -> None:
     v3(memory, **fields)
 
     assert refusal(memory, SgFile(SG)) == number
+
+
+def test_sg_io_data_out_of_no_length() -> None:
+    """A command without data may have the direction of Data-Out, as those of mtx have."""
+    memory = FakeMemory()
+    v3(memory, dxfer_direction=-2, dxfer_len=0, dxferp=0)
+    request = SgFile(SG).begin(memory, HEADER)
+
+    assert (request.task.data_out, request.task.data_in_length) == (b"", 0)
 
 
 def test_sg_io_header_unreadable() -> None:

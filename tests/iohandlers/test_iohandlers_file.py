@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from iohandlers import file as file_module
+from iohandlers import _file_store as file_module
 from iohandlers.file import open_store
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import PENDING, Discard, Extents, Fill, Flush, Read, Resize, Write

@@ -142,7 +142,10 @@ def begin_v3(memory: Memory, raw: bytes, unit: int) -> V3Request:               
             raise Refused(errno.EINVAL)
         return V3Request(header, task, ())
     if direction == Direction.TO_DEVICE:
-        if not header.dxferp or not length:
+        if not length:
+            # Linux looks at the length alone since 4.13; mtx sends commands without data so.
+            return V3Request(header, task, ())
+        if not header.dxferp:
             raise Refused(errno.EINVAL)
     elif direction not in _INDIRECT_DIRECTIONS or (direction != Direction.FROM_DEVICE and not header.dxferp):
         raise Refused(errno.EINVAL)
