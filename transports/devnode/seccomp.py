@@ -210,13 +210,18 @@ class ProcessMemory:
         """Raises Refused(EFAULT), and Gone."""
         if not self._sure:
             self.make_sure()
-        raw = bytes(data)
-        if address + len(raw) >= 1 << 63:
+        raw = data if data.__class__ is bytes else bytes(data)
+        length = len(raw)
+        if address + length >= 1 << 63:
             raise Refused(errno.EFAULT)
-        _local.base = ctypes.cast(ctypes.c_char_p(raw), ctypes.c_void_p).value
-        _local.length = _remote.length = len(raw)
+        if length <= _SMALL:
+            ctypes.memmove(_small_at, raw, length)
+            _local.base = _small_at
+        else:
+            _local.base = ctypes.cast(ctypes.c_char_p(raw), ctypes.c_void_p).value
+        _local.length = _remote.length = length
         _remote.base = address
-        if _vm_write(self._pid, _local_at, 1, _remote_at, 1, 0) != len(raw):
+        if _vm_write(self._pid, _local_at, 1, _remote_at, 1, 0) != length:
             raise Refused(errno.EFAULT)
 
 

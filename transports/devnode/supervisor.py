@@ -142,8 +142,6 @@ class Supervisor(NodeCalls):
                     self._socket(fileno)
             if self._waiting or self._readers or self._openers or self._drivers.busy:
                 self._see_to_tasks()
-            else:
-                self._advance()
 
     def close(self) -> None:
         """End all tasks; the listener is closed by its owner."""
@@ -169,13 +167,16 @@ class Supervisor(NodeCalls):
             self._ended = True
 
     def _patience(self) -> float:
-        """Seconds until something is to be looked at; -1 for whenever."""
+        """Seconds until something is to be looked at; -1 for whenever. Hosts whose time has come are told."""
         pending = self._waiting or self._readers or self._openers or self._drivers.busy
         wait = _LOOK_SECONDS if pending else -1.0
         for host in self._hosts.values():
             deadline = host.deadline()
             if deadline is not None:
-                left = max(0.0, deadline - monotonic())
+                now = monotonic()
+                if deadline <= now:
+                    host.advance(now)
+                left = max(0.0, deadline - now)
                 wait = left if wait < 0 else min(wait, left)
         return wait
 
