@@ -9,8 +9,9 @@ from scsiemu._value import value
 if TYPE_CHECKING:
     from scsiemu.command import Command
     from scsiemu.logical_unit import LogicalUnit
+    from scsiemu.sense import SenseCode
 
-__all__ = ["Event", "InternalFailure", "InventoryChanged", "StoreFailed", "UnitRemoved"]
+__all__ = ["AttentionEstablished", "Event", "InternalFailure", "InventoryChanged", "StoreFailed", "UnitRemoved"]
 
 
 @value
@@ -43,4 +44,15 @@ class InternalFailure:
     error: Exception
 
 
-Event: TypeAlias = InventoryChanged | UnitRemoved | StoreFailed | InternalFailure
+@value
+class AttentionEstablished:
+    """A unit attention is pending for nexuses of a unit, for which it was not: those that have it in their list.
+
+    Not for what a single command or nexus is told of itself: power on, nexus loss, commands cleared, previous status.
+    """
+
+    unit: LogicalUnit
+    code: SenseCode
+
+
+Event: TypeAlias = AttentionEstablished | InventoryChanged | UnitRemoved | StoreFailed | InternalFailure

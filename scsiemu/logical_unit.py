@@ -183,9 +183,12 @@ class LogicalUnit:
 
     def attention(self, code: SenseCode, *, only: Nexus | None = None, but: Nexus | None = None) -> None:
         """Establish a unit attention for every nexus, for one, or for all but one."""
+        news = False
         for nexus, state in self.nexus_states.items():
             if nexus is not but and (only is None or nexus is only):
-                establish_attention(state.attentions, code)
+                news |= establish_attention(state.attentions, code)
+        if news:
+            self.target.attention_established(self, code)
 
     # --- the way of a command ----------------------------------------------------------------------------------
 

@@ -17,13 +17,21 @@ from scsiemu import asc
 from scsiemu.command import Command, Completion, DataOutRequest, TaskState
 from scsiemu.device_server import DeviceServer
 from scsiemu.errors import IoFailed, LocalProtocolError
-from scsiemu.events import Event, InternalFailure, InventoryChanged, StoreFailed, UnitRemoved
+from scsiemu.events import (
+    AttentionEstablished,
+    Event,
+    InternalFailure,
+    InventoryChanged,
+    StoreFailed,
+    UnitRemoved,
+)
 from scsiemu.incorrect_lun import answer_incorrect_lun
 from scsiemu.io_requests import PENDING, IoRequest, Pending, Performer, StoreCapabilities, Ticket, Write
 from scsiemu.logical_unit import LogicalUnit, NexusState
 from scsiemu.lun import AddressMethod, decode, encode, is_well_known, unit_lun
 from scsiemu.nexus import InitiatorPort, Nexus, TargetPort
 from scsiemu.sam import TaskManagementFunction, TaskManagementResponse
+from scsiemu.sense import SenseCode
 from scsiemu.task_manager import ManagementResponse, manage
 
 __all__ = ["Target"]
@@ -145,6 +153,10 @@ class Target:
     def unit_gone(self, unit: LogicalUnit) -> None:
         """Told by a removed unit when it is idle."""
         self._events.append(UnitRemoved(unit))
+
+    def attention_established(self, unit: LogicalUnit, code: SenseCode) -> None:
+        """Told by a unit: there is news for nexuses."""
+        self._events.append(AttentionEstablished(unit, code))
 
     # --- told by the transport ---------------------------------------------------------------------------------
 

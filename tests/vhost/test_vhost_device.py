@@ -221,6 +221,19 @@ def test_functions_end_requests(world: World, function: Function, response: int)
             assert guest.finish(ahead).response == response
 
 
+def test_reset_by_another_nexus_ends_requests(world: World) -> None:
+    """A request that the reset of another guest ends has the response RESET."""
+    with world.guest() as guest, world.guest() as other:
+        world.store.hold()
+        ahead = guest.start(0, WRITE_ONE, b"1" * 512)
+        world.wait(lambda: world.store.kept == 1)
+        world.bench.loop.call_soon_threadsafe(world.bench.loop.call_later, 0.05, world.store.release)
+        assert other.manage(Function.LOGICAL_UNIT_RESET, 0) is Answer.FUNCTION_COMPLETE
+
+        assert guest.finish(ahead).response == Response.RESET
+        assert guest.execute(0, TEST_UNIT_READY).sense[12:14] == b"\x29\x03"
+
+
 @pytest.mark.parametrize("kind", [ControlType.NOTIFICATION_QUERY, ControlType.NOTIFICATION_SUBSCRIBE])
 def test_notifications(world: World, kind: int) -> None:
     """There are no asynchronous notifications, and a unit that is not there is told so."""
@@ -260,7 +273,6 @@ def test_events_missed(world: World) -> None:
             world.bench.call(lambda number=number: add_disk(world.target, number, open_store(size=1 << 20)))
             assert guest.next_event(post=False).lun[3] == number
         world.bench.call(lambda: add_disk(world.target, 5, open_store(size=1 << 20)))
-        time.sleep(1.1)                 # a tick: the event is lost by now
         guest.post_event_buffer()
         missed = guest.next_event()
 

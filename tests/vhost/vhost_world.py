@@ -49,10 +49,12 @@ class VhostBench:
         self.close()
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do something in the thread of the loop."""
+        """Do something in the thread of the loop; guests are told what came of it."""
 
         async def run() -> T:
-            return work()
+            found = work()
+            self.transport.go_on()
+            return found
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from scsiemu.command import Command
+from scsiemu.events import AttentionEstablished
 from scsiemu.nexus import InitiatorPort, Nexus
 from scsiemu.nexus import Protocol as TransportProtocol
 from scsiemu.sam import TaskAttribute, TaskManagementFunction
@@ -529,12 +530,16 @@ class VhostDevice:
         self._events.inventory_changed(target, tell=bool(self._features & Feature.HOTPLUG))
         self.flush()
 
+    def attention_established(self, target: int, event: AttentionEstablished) -> None:
+        """A unit of a target has a unit attention for nexuses."""
+        if self._features & Feature.CHANGE:
+            self._events.attention_established(target, event)
+            self.flush()
+
     # --- time --------------------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
         """The clock says `now`."""
-        if self._features & Feature.CHANGE:
-            self._events.look_for_changes()
         if self.draining is not None and now >= self._drain_until:
             queue = self._queues[self.draining]
             late = tuple(task for task, of in self._tasks.items() if of is queue)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Final
 
 from scsiemu import asc
+from scsiemu.events import AttentionEstablished
 from scsiemu.lun import is_well_known
 from scsiemu.nexus import Nexus
-from scsiemu.sense import SenseCode
 from transports.vhost.codes import EventReason, EventType
 from transports.vhost.layouts import Event, lun_field
 
@@ -37,7 +37,6 @@ class EventTeller:
         self._put = put
         self._nexuses = nexuses
         self._known = [set(nexus.units) for nexus in nexuses]
-        self._told: dict[tuple[int, int], tuple[SenseCode, ...]] = {}
         self._missed = False
 
     def buffers_posted(self) -> None:
@@ -59,20 +58,14 @@ class EventTeller:
                 reason = EventReason.RESCAN if lun in now else EventReason.REMOVED
                 self._tell(Event(EventType.TRANSPORT_RESET, _field(target, lun), reason))
 
-    def look_for_changes(self) -> None:
-        """Tell of unit attentions that are new since the last call."""
-        for target, nexus in enumerate(self._nexuses):
-            for lun, state in nexus.units.items():
-                pending = tuple(
-                    code for code in state.attentions
-                    if code.asc in _CHANGES and code != asc.REPORTED_LUNS_DATA_HAS_CHANGED
-                )
-                told = self._told.pop((target, lun), ())
-                for code in pending:
-                    if code not in told:
-                        self._tell(Event(EventType.PARAM_CHANGE, _field(target, lun), code.asc | code.ascq << 8))
-                if pending:
-                    self._told[target, lun] = pending
+    def attention_established(self, target: int, event: AttentionEstablished) -> None:
+        """Nexuses of a unit have a unit attention that they had not, perhaps ours among them."""
+        code = event.code
+        if code.asc not in _CHANGES or code == asc.REPORTED_LUNS_DATA_HAS_CHANGED:
+            return
+        for lun, state in self._nexuses[target].units.items():
+            if state.unit is event.unit and code in state.attentions:
+                self._tell(Event(EventType.PARAM_CHANGE, _field(target, lun), code.asc | code.ascq << 8))
 
 
 def _field(target: int, lun: int) -> bytes:

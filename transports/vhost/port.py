@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu._value import value
 from scsiemu.command import DataOutRequest
-from scsiemu.events import Event, InventoryChanged
+from scsiemu.events import AttentionEstablished, Event, InventoryChanged
 from scsiemu.nexus import InitiatorPort, Nexus, Protocol
 from scsiemu.target import Target
 from transports.vhost.requests import Request
@@ -174,6 +174,9 @@ class VhostPort:
         if isinstance(event, InventoryChanged):
             for device in list(self.devices):
                 device.inventory_changed(self.targets.index(target))
+        elif isinstance(event, AttentionEstablished):
+            for device in list(self.devices):
+                device.attention_established(self.targets.index(target), event)
 
     def statistics(self) -> dict[str, object]:
         """Numbers of the port and its connections."""

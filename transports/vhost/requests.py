@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from scsiemu import asc
 from scsiemu.command import Completion, DataOutRequest
 from scsiemu.sam import TaskManagementFunction, TaskManagementResponse
 from scsiemu.task_manager import ManagementResponse
@@ -45,6 +46,12 @@ _CODES: Final[dict[TaskManagementResponse, int]] = {
     TaskManagementResponse.TASK_DOES_NOT_EXIST: Response.OK,
     TaskManagementResponse.SERVICE_DELIVERY_FAILURE: Response.FAILURE,
 }
+
+# First unit attention of a nexus whose unit or target was reset.
+_RESETS: Final = (
+    asc.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, asc.SCSI_BUS_RESET_OCCURRED,
+    asc.BUS_DEVICE_RESET_FUNCTION_OCCURRED,
+)
 
 
 class Request:
@@ -119,6 +126,9 @@ class Request:
         if not self.alive:
             return
         if completion.silent:
+            attentions = completion.command.nexus_state.attentions
+            if attentions and attentions[0] in _RESETS:
+                self.fate = Response.RESET          # by another nexus
             self.respond(encode_response(self.fate, residual=self.data_out_length + self.data_in_length,
                                          sense_size=device.sense_size))
             return

@@ -158,6 +158,11 @@ class VhostTransport:
             self.port.handed_over = False
             if self._handed_over is not None:
                 self._handed_over()
+        for target in self.port.targets:
+            while (event := target.next_event()) is not None:
+                self.port.told(target, event)
+                if self._on_event is not None:
+                    self._on_event(target, event)
         self._arm()
 
     def tick(self) -> None:
@@ -167,11 +172,6 @@ class VhostTransport:
             return
         self._timer = None
         self.port.advance(loop.time())
-        for target in self.port.targets:
-            while (event := target.next_event()) is not None:
-                self.port.told(target, event)
-                if self._on_event is not None:
-                    self._on_event(target, event)
         self.go_on()
 
     def _arm(self) -> None:  # hot
