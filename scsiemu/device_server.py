@@ -230,6 +230,11 @@ class DeviceServer:
         wrong = operation.layout.reserved_bit_set(command.cdb)
         if wrong is not None:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=wrong)
+        if (
+            "additional_cdb_length" in operation.layout
+            and command.fields.additional_cdb_length != operation.layout.length - 8     # SPC-5 4.2.3
+        ):
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="additional_cdb_length")
         if "control" in operation.layout and command.fields.control & _LINK_AND_RESERVED:
             raise self._bad_control(operation, command.fields.control)
         self.check_access_state(command, operation)

@@ -60,6 +60,7 @@ class Result:
         sense: decoded sense data, None where there is none.
         full_length: bytes of Data-In that the target had.
         silent: the command was aborted without a word.
+        data_out_wanted: bytes of Data-Out that the target wanted.
     """
 
     status: int
@@ -67,6 +68,7 @@ class Result:
     sense: Sense | None = None
     full_length: int = 0
     silent: bool = False
+    data_out_wanted: int = 0
 
     @property
     def good(self) -> bool:
@@ -280,6 +282,7 @@ def _deliver(completion: Completion) -> None:
         decode_sense(completion.sense_data),
         len(data),
         completion.silent,
+        completion.data_out_wanted,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import pytest
 
@@ -45,6 +45,7 @@ class Answer:
         sense: decoded sense data, None where there is none.
         residual: bytes that were not transferred: of Data-In where the command has Data-In, else of Data-Out.
             Negative where there was more than the initiator was ready for. None where it cannot be told.
+        residual_out: the same of the Data-Out of a command that has both.
         raw_sense: the sense data as it came.
     """
 
@@ -52,6 +53,7 @@ class Answer:
     data: bytes = b""
     sense: Sense | None = None
     residual: int | None = None
+    residual_out: int | None = None
     raw_sense: bytes = b""
 
     @property
@@ -143,7 +145,8 @@ class LocalUnit(ConformanceUnit):
         """Execute a CDB."""
         result = self.initiator.execute(self.lun, cdb, data_out, data_in)
         residual = data_in - result.full_length if data_in else None
-        return Answer(result.status, result.data, result.sense, residual)
+        out = len(data_out) - result.data_out_wanted if data_in and data_out else None
+        return Answer(result.status, result.data, result.sense, residual, out)
 
     def another(self, name: str = "iqn.2026-11.org.example:second") -> ConformanceUnit:
         """The unit by another nexus, without unit attentions."""
@@ -171,8 +174,11 @@ class RemoteUnit(ConformanceUnit):
     def execute(self, cdb: bytes, data_out: bytes = b"", data_in: int = 0) -> Answer:
         """Execute a CDB."""
         result = self._client.execute(self._client.lun, cdb, data_out, data_in)
-        residual: Any = result.underflow - result.overflow
-        return Answer(result.status, bytes(result.data_in), decode_sense(result.sense), residual, bytes(result.sense))
+        residual, out = result.underflow - result.overflow, None
+        if data_in and data_out:
+            residual, out = result.bidi_underflow - result.bidi_overflow, residual
+        sense = bytes(result.sense)
+        return Answer(result.status, bytes(result.data_in), decode_sense(sense), residual, out, sense)
 
     def another(self, name: str = "iqn.2026-11.org.example:second") -> ConformanceUnit:
         """The unit by another nexus, without unit attentions."""

@@ -6,16 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scsiemu.testing.served import IscsiTarget
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_conformance_by_url() -> None:
-    """The SPC cases pass over iSCSI, too: the same ones that pass in this process."""
-    with IscsiTarget() as served:
+@pytest.mark.parametrize(
+    ("suite", "units"),
+    [("spc", ()), ("osd/test_conformance_osd_attributes.py", ("--osd", "1G")),
+     ("osd/test_conformance_osd_objects.py", ("--osd", "1G"))],
+    ids=["spc", "osd attributes", "osd objects"],
+)
+def test_conformance_by_url(suite: str, units: tuple[str, ...]) -> None:
+    """Cases pass over iSCSI, too: the same ones that pass in this process."""
+    with IscsiTarget(*units) as served:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance/spc",
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/conformance/{suite}",
              "--url", served.url],
             cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
         )

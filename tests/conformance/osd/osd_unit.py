@@ -1,0 +1,102 @@
+"""Object commands of one version to the unit under test, whatever it is."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from conformance import Answer, ConformanceUnit
+
+from devtypes.osd.continuation import encode_segment
+from devtypes.osd.requests import Request, parse_attributes, parse_ids, request
+from scsiemu.sense import FieldPointer, Sense, SenseCode
+
+__all__ = ["COMMAND", "NAME", "OBJECT", "OID", "PID", "Osd", "number", "pointer"]
+
+PID: Final = 0x10000
+OID: Final = 0x10000
+COMMAND: Final = 0xFFFFFFFE         # current command attributes page
+NAME: Final = (1, 9)                # USERNAME of a user object
+OBJECT: Final = {"partition_id": PID, "object_id": OID}
+
+
+def number(value: int, length: int = 8) -> bytes:
+    """A number as an attribute has it."""
+    return value.to_bytes(length, "big")
+
+
+class Osd:
+    """Commands of one version to the unit under test, which is formatted: partition `PID` with object `OID`."""
+
+    def __init__(self, unit: ConformanceUnit, version: int) -> None:
+        self.unit = unit
+        self.version = version
+        self.good("FORMAT OSD")
+        self.good("CREATE PARTITION", partition_id=PID)
+        self.good("CREATE", **OBJECT)
+
+    def request(self, name: str, **rest: Any) -> Request:
+        """The command."""
+        return request(name, version=self.version, **rest)
+
+    def execute(self, name: str, **rest: Any) -> Answer:
+        """A command, however it ends."""
+        sent = self.request(name, **rest)
+        return self.unit.execute(sent.cdb, sent.data_out, sent.data_in)
+
+    def good(self, name: str, **rest: Any) -> bytes:
+        """A command that must end with GOOD."""
+        sent = self.request(name, **rest)
+        return self.unit.good(sent.cdb, sent.data_out, sent.data_in)
+
+    def refused(self, name: str, code: SenseCode, **rest: Any) -> Sense:
+        """A command that must be refused."""
+        sent = self.request(name, **rest)
+        return self.unit.refused(sent.cdb, code, sent.data_out, sent.data_in)
+
+    def attributes(self, name: str, get: tuple[tuple[int, int], ...], **rest: Any) -> list[bytes]:
+        """A command that gets attributes: their values, empty where there are none."""
+        sent = self.request(name, get=get, **rest)
+        data = self.unit.good(sent.cdb, sent.data_out, sent.data_in)
+        return [each.value or b"" for each in parse_attributes(sent, data, version=self.version)]
+
+    def get(self, pid: int, oid: int, *wanted: tuple[int, int], **rest: Any) -> list[bytes]:
+        """GET ATTRIBUTES."""
+        return self.attributes("GET ATTRIBUTES", wanted, partition_id=pid, object_id=oid, **rest)
+
+    def set(self, pid: int, oid: int, *attributes: tuple[int, int, bytes]) -> None:
+        """SET ATTRIBUTES that must end with GOOD."""
+        self.good("SET ATTRIBUTES", partition_id=pid, object_id=oid, set=attributes)
+
+    def ids(self, name: str, **rest: Any) -> list[int]:
+        """The ids of LIST or LIST COLLECTION."""
+        return parse_ids(self.good(name, data_in=4096, allocation_length=4096, **rest))[0]
+
+    def write(self, data: bytes, at: int = 0, **rest: Any) -> None:
+        """WRITE to the object."""
+        self.good("WRITE", data=data, length=len(data), starting_byte_address=at, **{**OBJECT, **rest})
+
+    def read(self, length: int, at: int = 0, **rest: Any) -> bytes:
+        """READ from the object."""
+        return self.good("READ", data_in=length, length=length, starting_byte_address=at, **{**OBJECT, **rest})
+
+    def continued(
+        self, name: str, action: int, *descriptors: tuple[int, bytes], data: bytes = b"", **rest: Any
+    ) -> Answer:
+        """A command with a CDB continuation segment."""
+        segment = encode_segment(action, list(descriptors))
+        return self.execute(name, data=segment + data, cdb_continuation_length=len(segment), **rest)
+
+    def page(self, page: int, pid: int = PID, oid: int = OID, name: str = "GET ATTRIBUTES", **rest: Any) -> bytes:
+        """An attribute page in page form, with its header."""
+        words = struct.pack(">7I", page, 4096, 0, 0, 0, 0, 0)
+        return self.good(
+            name, data_in=4096, partition_id=pid, object_id=oid, cdbfmt=2, attributes=int.from_bytes(words, "big"),
+            **rest,
+        )
+
+
+def pointer(sense: Sense) -> FieldPointer:
+    """The field pointer, which has to be there."""
+    assert isinstance(sense.specific, FieldPointer)
+    return sense.specific
