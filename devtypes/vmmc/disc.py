@@ -215,6 +215,8 @@ class Disc:
             RRM. Otherwise in tracks, one block behind the other.
         formatted: a medium that needs a format has one.
         profile: its profile now.
+        whole: blocks that there are at most, spare areas left out.
+        generation: of the state that was last saved.
         recorded: clusters that a BD-R RRM has written, as bits; empty for others.
         mcn: media catalogue number, 13 digits, or empty.
         cd_text: packs of CD-TEXT, 18 bytes each.
@@ -242,6 +244,8 @@ class Disc:
         self.protected = protected
         self.identifier = identifier
         self.recorded = bytearray()
+        self.generation = 0
+        self.whole = capacity
 
     # --- what there is -----------------------------------------------------------------------------------------
 
@@ -253,7 +257,7 @@ class Disc:
     @property
     def open_session(self) -> int:
         """Number of the session that tracks can be added to; the last one of a disc that takes no more."""
-        return len(self.sessions) + (0 if self.finalized else 1)
+        return len(self.sessions) + (0 if self.finalized or self.random else 1)
 
     @property
     def last_session(self) -> int:
@@ -283,9 +287,8 @@ class Disc:
         last session that is closed, else what is recorded."""
         if self.random:
             return self.capacity
-        if self.sessions:
-            last = self.sessions[-1]
-            return last.lead_out if self.tracks else 0
+        if self.sessions and self.kind.is_cd:
+            return self.sessions[-1].lead_out
         return self.recorded_end
 
     @property
@@ -306,4 +309,6 @@ class Disc:
     @property
     def takes_data(self) -> bool:
         """Whether anything could be recorded now."""
-        return self.writable and not self.protected and self.kind.recording != Recording.PRESSED
+        if not self.writable or self.protected or self.kind.recording == Recording.PRESSED:
+            return False
+        return self.random or self.kind.erasable or not self.finalized

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devtypes.vmmc.modes import OpticalModes
+from devtypes.vmmc.formatting import Formatting
 
 __all__ = ["OpticalDrive"]
 
 
-class OpticalDrive(OpticalModes):
+class OpticalDrive(Formatting):
     """A CD, DVD and BD drive (MMC-6). Args are those of `OpticalBase`."""

@@ -120,11 +120,10 @@ FEATURES: Final = (
     Feature(0x002C, "Rigid Restricted Overwrite", 0, _fixed("0f000000"), frozenset((0x13,)), needs_room=True),
     # BUF, R-W raw, test write, CD-RW, R-W sub-code; all data types that there are.
     Feature(0x002D, "CD Track at Once", 2, _fixed("57003f0f"), _CD_WRITE, needs_room=True),
-    # BUF, SAO, RAW multi-session no, RAW, test write, CD-RW, R-W; longest cue sheet.
-    Feature(0x002E, "CD Mastering", 1, _fixed("6f004000"), _CD_WRITE, needs_room=True),
+    # BUF, SAO, neither RAW nor RAW multi-session, test write, CD-RW, R-W; longest cue sheet.
+    Feature(0x002E, "CD Mastering", 1, _fixed("67004000"), _CD_WRITE, needs_room=True),
     # BUF, RDL, test write, DVD-RW.
     Feature(0x002F, "DVD-R/-RW Write", 2, _fixed("4e000000"), _DASH_SEQUENTIAL, needs_room=True),
-    Feature(0x0033, "Layer Jump Recording", 0, _fixed("00000110"), frozenset((0x16,)), needs_room=True),
     Feature(0x0037, "CD-RW Media Write Support", 0, _fixed("00ff0000"), frozenset((0x0A,)), needs_room=True),
     Feature(0x0038, "BD-R Pseudo-Overwrite", 0, _fixed("00000000"), frozenset()),
     Feature(0x003B, "DVD+R Dual Layer", 0, _fixed("01000000"), frozenset((0x2B,))),

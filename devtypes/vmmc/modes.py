@@ -30,7 +30,6 @@ class WriteType:
     TRACK_AT_ONCE: Final = 1
     SESSION_AT_ONCE: Final = 2
     RAW: Final = 3
-    LAYER_JUMP: Final = 4
 
 
 READ_WRITE_ERROR_RECOVERY: Final = ModePage(
@@ -117,7 +116,7 @@ class OpticalModes(Keys):
 
     def check_mode_page(self, page: ModePage, wanted: CdbFields) -> Mapping[str, int]:
         if page.key == WRITE_PARAMETERS.key:
-            if wanted.write_type > WriteType.LAYER_JUMP:
+            if wanted.write_type >= WriteType.RAW:         # lead-ins are the drive's
                 raise ModeFieldRefused("write_type")
             if wanted.data_block_type not in _BLOCK_TYPES:
                 raise ModeFieldRefused("data_block_type")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from devtypes.vmmc.config import OpticalConfig
 from devtypes.vmmc.disc import Asking, Disc
+from devtypes.vmmc.disc_format import make_blank, open_native
 from devtypes.vmmc.images import open_image
+from devtypes.vmmc.profiles import KINDS
 from scsiemu.io_requests import StoreCapabilities
 
 __all__ = ["open_disc"]
@@ -17,4 +19,10 @@ def open_disc(capabilities: StoreCapabilities, config: OpticalConfig) -> Asking[
         DiscUnusable: it holds none.
         IoFailed: the store's own troubles.
     """
+    disc = yield from open_native(capabilities)
+    if disc is None and config.blank:
+        disc = yield from make_blank(KINDS[config.blank], capabilities)
+    if disc is not None:
+        disc.protected = disc.protected or config.write_protect
+        return disc
     return (yield from open_image(capabilities, config))

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 from devtypes.vmmc.config import SECTOR_SIZES, OpticalConfig
+from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
 from scsiemu.device_server import DeviceServer
 from scsiemu.identity import Identity
@@ -24,22 +25,34 @@ from scsiemu.unit_options import (
 
 __all__ = ["OPTICAL"]
 
+_BLOCK: Final = 2048
 _KINDS: Final = ", ".join(KINDS)
+
+_BLANKS: Final = ", ".join(name for name, kind in KINDS.items() if not kind.pressed)
+
+
+def _blank(name: str) -> str:
+    if name not in KINDS or KINDS[name].pressed:
+        raise ValueError(f"{name!r} is not one of {_BLANKS}")
+    return name
+
 
 _OPTIONS: Final = (
     UnitOption("kind", f"of disc, where its image does not say: {_KINDS}", str, "NAME"),
+    UnitOption("blank", f"an empty store becomes a blank disc: {_BLANKS}", _blank, "NAME"),
     UnitOption("sector", "bytes of a sector in the image: " + ", ".join(map(str, SECTOR_SIZES)), parse_number, "BYTES"),
     UnitOption("audio", "the image is an audio track: samples of 16 bits, two channels, 44100 a second"),
     UnitOption("tray-open", "begin with the tray open, the disc in it"),
     UnitOption("empty", "begin without a disc"),
     UnitOption("load-seconds", "from closing the tray until the disc is ready", parse_seconds, "SECONDS"),
+    UnitOption("long-seconds", "blanking, formatting and closing take so long", parse_seconds, "SECONDS"),
     UnitOption("region", "DVD region of the drive, 1 to 8", parse_number, "NUMBER"),
 )
 
 # Options that are arguments of OpticalConfig as they are.
 _CONFIG: Final = {
-    "kind": "kind", "sector": "sector", "audio": "audio", "tray-open": "tray_open", "empty": "empty",
-    "load-seconds": "load_seconds", "region": "region", "ro": "write_protect",
+    "blank": "blank", "kind": "kind", "sector": "sector", "audio": "audio", "tray-open": "tray_open", "empty": "empty",
+    "load-seconds": "load_seconds", "long-seconds": "long_seconds", "region": "region", "ro": "write_protect",
 }
 
 
@@ -52,12 +65,20 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     fields = {field.name for field in dataclasses.fields(Identity)}
     identity = Identity(**{name: given for name, given in argument.options.items() if name in fields})
 
+    kind = KINDS.get(config.blank)
+    if kind is not None and argument.size is None and "size" not in argument.options:
+        argument = UnitArgument(argument.subject, {**argument.options, "size": kind.capacity * _BLOCK})
+
+    def stored(size: int) -> int:
+        # A size that the user gives is what can be recorded: more is kept beside it.
+        return size if kind is None else stored_size(kind, size // _BLOCK)
+
     def make(store: StoreCapabilities | None) -> DeviceServer:
         from devtypes.vmmc.drive import OpticalDrive  # here, so that help does not load all of the drive
 
         return OpticalDrive(config, identity)
 
-    return (UnitPlan("vmmc", byte_store(argument), make),)
+    return (UnitPlan("vmmc", byte_store(argument, stored=stored), make),)
 
 
 OPTICAL: Final = UnitDeclaration(

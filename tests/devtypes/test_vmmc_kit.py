@@ -6,6 +6,9 @@ from hypothesis import given, settings
 from vmmc_bench import BLOCK, Bench, image, store_of
 
 from devtypes.vmmc import OpticalConfig, OpticalDrive
+from devtypes.vmmc.disc_format import stored_size
+from devtypes.vmmc.profiles import KINDS
+from iohandlers.memory import open_store
 from scsiemu.logical_unit import LogicalUnit
 from scsiemu.operations import OperationTable
 from scsiemu.target import Target
@@ -34,3 +37,16 @@ def test_drive_any_command_ends(case: CommandCase) -> None:
 
     bench.initiator.execute(0, case.cdb, case.data_out, case.data_in_length)
     assert bench.target.next_event() is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(commands(OperationTable(OpticalDrive), block_size=BLOCK, most=256))
+def test_drive_any_command_ends_on_blank_discs(case: CommandCase) -> None:
+    """The same on media that can be recorded."""
+    for kind in ("cd-rw", "dvd+r", "bd-re", "dvd-rw"):
+        store = open_store(size=stored_size(KINDS[kind], 4096))
+        bench = Bench(store, blank=kind)
+
+        bench.initiator.execute(0, case.cdb, case.data_out, case.data_in_length)
+        bench.initiator.execute(0, case.cdb, case.data_out, case.data_in_length)
+        assert bench.target.next_event() is None

@@ -1,0 +1,375 @@
+"""What can be recorded where, and how it comes to the medium: the state that all writing commands share (MMC-6 4.3 to
+4.5).
+
+A sequential disc is written at the next writable address of a track: of the one that takes all the room that is left,
+of a reserved one, or in session-at-once where the cue sheet says. Random media are written anywhere. Tracks end, and
+the state of the disc is saved, when the cache is synchronised. Link blocks and run-out are not there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from devtypes.vmmc.base import Ongoing
+from devtypes.vmmc.cue_sheet import CuePlan
+from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
+from devtypes.vmmc.disc_format import decode, encode, native_track, save
+from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
+from devtypes.vmmc.profiles import Family
+from devtypes.vmmc.sector import RAW_SIZE
+from scsiemu import asc
+from scsiemu.cdb import CdbFields
+from scsiemu.command import Buffer, Command, Completion, Steps
+from scsiemu.io_requests import Flush, Sleep, Write
+from scsiemu.mode_pages import ModePage
+from scsiemu.sense import CheckCondition, SenseCode, SenseKey
+
+__all__ = ["NOT_WRITABLE", "Recorder"]
+
+NOT_WRITABLE: Final = asc.with_key(asc.CANNOT_WRITE_MEDIUM_INCOMPATIBLE_FORMAT, SenseKey.ILLEGAL_REQUEST)
+_UNFORMATTED: Final = asc.with_key(asc.MEDIUM_NOT_FORMATTED, SenseKey.NOT_READY)
+_OPEN: Final = 3                # MULTI-SESSION: another session may come
+_DATA_TRACK: Final = 4
+_FIRST_GAP, _LATER_GAP = 11400, 6900     # lead-out, lead-in and pause between the sessions of a CD
+# Between sessions of DVDs: lead-out and intro, or border-out and border-in.
+_GAPS: Final = {"dvd+r": 4096, "dvd+r-dl": 4096, "dvd-r": 28672, "dvd-rw": 28672, "dvd-r-dl": 28672}
+_BIT: Final = 8
+
+# By data block type: bytes of a block, name of the form that a data track keeps (MMC-6 table 654).
+_BLOCK_TYPES: Final = {
+    0: (2352, "raw1"), 1: (2368, "raw1"), 2: (2448, "raw1+sub"), 3: (2448, "raw1+sub"), 8: (2048, "mode1"),
+    9: (2336, "mode2"), 10: (2048, "xa"), 11: (2056, "xa"), 12: (2324, "xa"), 13: (2332, "xa"),
+}
+_XA_KEPT: Final = 2336
+
+
+class Recorder(OpticalModes):
+    """Recording.
+
+    Attributes:
+        plan: what SEND CUE SHEET has announced, until all of it is written.
+        unsaved: something was recorded that a cut would lose.
+    """
+
+    plan: CuePlan | None = None
+    unsaved = False
+    _before_rehearsal: bytes | None = None
+
+    # --- may it be written -------------------------------------------------------------------------------------
+
+    def check_recordable(self, command: Command) -> Disc:
+        """The disc. Raises CheckCondition where nothing can be recorded on it."""
+        disc = self.loaded
+        if disc.kind.pressed:
+            raise CheckCondition(NOT_WRITABLE)
+        if not disc.writable or self.config.write_protect or command.nexus_state.read_only:
+            raise CheckCondition(asc.WRITE_PROTECTED)
+        if disc.protected:
+            raise CheckCondition(asc.PERSISTENT_WRITE_PROTECT)
+        if self.control.swp or self.mode_pages.fields(*TIMEOUT_AND_PROTECT.key).swpp:
+            raise CheckCondition(asc.LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED)
+        return disc
+
+    @property
+    def parameters(self) -> CdbFields:
+        """The write parameters page."""
+        return self.mode_pages.fields(*WRITE_PARAMETERS.key)
+
+    def _rehearse(self, disc: Disc) -> bool:
+        """Whether the laser stays at reading power. What was so before comes back when the rehearsal ends."""
+        if not (self.parameters.test_write and disc.kind.family != Family.BD and not disc.random):
+            return False
+        if self._before_rehearsal is None:
+            self._before_rehearsal = encode(disc)
+        return True
+
+    def end_rehearsal(self) -> None:
+        """The disc is as it was before the test writes."""
+        before, self._before_rehearsal = self._before_rehearsal, None
+        if before is None or self.disc is None:
+            return
+        old = decode(before, 1 << 60)
+        self.disc.tracks, self.disc.sessions, self.disc.finalized = old.tracks, old.sessions, old.finalized
+        self.disc.mcn, self.disc.cd_text = old.mcn, old.cd_text
+        self.plan = None
+        self.unsaved = False
+
+    def mode_page_changed(self, page: ModePage, fields: CdbFields) -> None:
+        super().mode_page_changed(page, fields)
+        if page.key == WRITE_PARAMETERS.key and not fields.test_write:
+            self.end_rehearsal()
+
+    def disc_leaves(self) -> None:
+        super().disc_leaves()
+        self.plan = None
+        self.unsaved = False
+        self._before_rehearsal = None
+
+    # --- where -------------------------------------------------------------------------------------------------
+
+    def place_to_write(self, disc: Disc, lba: int, count: int) -> tuple[Track, int]:
+        """The track that blocks go to, and how long a block is as it comes. Raises CheckCondition."""
+        if disc.random:
+            return self._random_place(disc, lba, count)
+        if disc.kind.recording == "overwrite":
+            raise CheckCondition(_UNFORMATTED)
+        if self.plan is not None:
+            return self._planned_place(self.plan, lba, count)
+        track = next((each for each in disc.tracks if not each.complete and each.start <= lba < each.end), None)
+        track = track or self.invisible_track(disc)
+        if track is None or disc.finalized or lba != track.next:
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        if disc.kind.is_cd and self.parameters.write_type >= WriteType.SESSION_AT_ONCE:
+            raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
+        if lba + count > track.end:
+            packet = disc.kind.is_cd and self.parameters.write_type == WriteType.PACKET
+            code = asc.PACKET_DOES_NOT_FIT_IN_AVAILABLE_SPACE if packet else (
+                asc.END_OF_USER_AREA_ENCOUNTERED_ON_THIS_TRACK
+            )
+            raise CheckCondition(code)
+        size = self.host_block() if disc.kind.is_cd else 2048
+        kept = track.form if track.next > track.start or (track in disc.tracks and track.blank is False) else None
+        if disc.kind.is_cd and kept is not None and kept.name != self._form_now():
+            raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK)
+        return track, size
+
+    def _random_place(self, disc: Disc, lba: int, count: int) -> tuple[Track, int]:
+        if lba < 0 or lba + count > disc.capacity:
+            raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba")
+        step = disc.kind.blocks
+        if disc.profile == 0x13 and (lba % step or count % step):       # restricted overwrite: whole ECC blocks
+            raise CheckCondition(asc.INVALID_PACKET_SIZE)
+        if disc.profile == 0x42:
+            for cluster in range(lba // step, -(-(lba + count) // step)):
+                if disc.recorded[cluster // _BIT] >> cluster % _BIT & 1:
+                    raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        return disc.tracks[0], 2048
+
+    @staticmethod
+    def _planned_place(plan: CuePlan, lba: int, count: int) -> tuple[Track, int]:
+        segment = plan.segment
+        if segment is None or lba != plan.next:
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        if lba + count > segment.end:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
+        return segment.track, segment.size
+
+    def host_block(self) -> int:
+        """Bytes of a block as it comes, by the write parameters."""
+        return _BLOCK_TYPES[self.parameters.data_block_type][0]
+
+    def _form_now(self) -> str:
+        """The form that a CD track gets by the write parameters."""
+        parameters = self.parameters
+        form = _BLOCK_TYPES[parameters.data_block_type][1]
+        if not parameters.track_mode & _DATA_TRACK and form.startswith("raw1"):
+            return form.replace("raw1", "audio")
+        return form
+
+    def next_writable(self, track: Track) -> int:
+        if self.plan is not None:
+            return self.plan.next
+        session_at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
+        if session_at_once and self.loaded.kind.is_cd and track.blank and not track.reserved:
+            return track.next - CD_PREGAP
+        return track.next
+
+    # --- recording ---------------------------------------------------------------------------------------------
+
+    def record(self, disc: Disc, track: Track, lba: int, data: Buffer, size: int) -> Asking[int]:
+        """Blocks go to the store; how many they were. A track that was invisible becomes one."""
+        blocks = len(data) // size
+        if not blocks:
+            return 0
+        rehearsal = self._rehearse(disc)
+        if track not in disc.tracks:
+            track = self._begin_track(disc, track)
+        elif disc.kind.is_cd and self.plan is None and track.blank and not disc.random:
+            self._shape_track(track)
+        self.unsaved = True
+        if lba < track.base:                    # a pause that is not kept
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        if not rehearsal:
+            kept = self._kept(track.form, data, size, blocks)
+            yield from Write(track.place(lba), len(kept), kept)
+        if disc.random:
+            self._mark(disc, lba, blocks)
+            return blocks
+        track.next = lba + blocks
+        plan = self.plan
+        if plan is not None:
+            plan.written(blocks)
+            if plan.segment is None:
+                yield from self.finish_plan(disc)
+        return blocks
+
+    @staticmethod
+    def _mark(disc: Disc, lba: int, blocks: int) -> None:
+        if disc.profile == 0x42:
+            step = disc.kind.blocks
+            for cluster in range(lba // step, -(-(lba + blocks) // step)):
+                disc.recorded[cluster // _BIT] |= 1 << cluster % _BIT
+
+    def _begin_track(self, disc: Disc, invisible: Track) -> Track:
+        cd = disc.kind.is_cd
+        track = native_track(
+            disc, invisible.number, invisible.session, invisible.start, invisible.end,
+            self._form_now() if cd else "block", control=self._control() if cd else Control.DATA,
+            recorded=invisible.start, complete=False,
+        )
+        if cd:
+            self._shape_track(track)
+        disc.tracks.append(track)
+        return track
+
+    def _control(self) -> int:
+        return self.parameters.track_mode & 0xF
+
+    def _shape_track(self, track: Track) -> None:
+        """The first block decides what a CD track is."""
+        parameters = self.parameters
+        track.form = FORMS[self._form_now()]
+        track.control = self._control()
+        track.pregap = CD_PREGAP
+        track.incremental = parameters.write_type == WriteType.PACKET
+        track.packet = parameters.packet_size & 0xFFFF if track.incremental and parameters.fp else 0
+        if parameters.isrc >> 127:
+            track.isrc = _text(parameters.isrc, 12)
+        if parameters.mcn >> 127 and self.disc is not None:
+            self.disc.mcn = _text(parameters.mcn, 13)
+
+    def _kept(self, form: SectorForm, data: Buffer, size: int, blocks: int) -> Buffer:
+        """What is kept of blocks as they came."""
+        if size == form.size:
+            return data
+        view = memoryview(data)
+        if form.name == "xa":
+            head = b""
+            if size in (2048, 2324):            # the subheader comes from the write parameters
+                four = self.parameters.sub_header.to_bytes(4, "big")
+                head = four * 2
+            parts = [head + view[at : at + size] for at in range(0, blocks * size, size)]
+            return b"".join(bytes(part).ljust(_XA_KEPT, b"\0") for part in parts)
+        # Whole sectors of which the sub-channels are left out.
+        sectors = (view[at : at + RAW_SIZE].tobytes() for at in range(0, blocks * size, size))
+        return b"".join(sector.ljust(form.size, b"\0") for sector in sectors)
+
+    # --- bringing it to the medium -----------------------------------------------------------------------------
+
+    def bring_to_medium(self) -> Asking[None]:
+        disc = self.disc
+        if disc is None or not self.unsaved or not disc.writable:
+            yield Flush()
+            return
+        if self._before_rehearsal is not None:
+            if disc.kind.is_cd:
+                self._end_tracks(disc)
+            return
+        if not disc.random and self.plan is None:
+            if disc.kind.is_cd:
+                self._end_tracks(disc)
+            else:
+                yield from self._pad(disc)
+        yield from self.save_disc(disc)
+
+    def before_leaving(self) -> Asking[None]:
+        if self.unsaved:
+            yield from self.bring_to_medium()
+
+    def save_disc(self, disc: Disc) -> Asking[None]:
+        """The state of the disc is safe when this returns."""
+        if self._before_rehearsal is not None:
+            return
+        if self.plan is not None:               # half a session is none
+            yield Flush()
+            return
+        yield from save(disc)
+        self.unsaved = False
+
+    def _end_tracks(self, disc: Disc) -> None:
+        """Track at once: the track ends with its last block. Packets go on."""
+        for track in disc.tracks:
+            if track.complete or track.incremental or track.blank or (track.reserved and track.next < track.end):
+                continue
+            self.end_track(track)
+
+    def _pad(self, disc: Disc) -> Asking[None]:
+        """What was begun of an ECC block is filled up with zeros (MMC-6 4.4)."""
+        step = disc.kind.blocks
+        for track in disc.tracks:
+            missing = -track.next % step
+            if not track.complete and missing and track.next + missing <= track.end:
+                yield from Write(track.place(track.next), missing * 2048, bytes(missing * 2048))
+                track.next += missing
+            if self.parameters.write_type == WriteType.SESSION_AT_ONCE and track.reserved and track.next == track.end:
+                self.end_track(track)           # disc at once: all of it is there
+                self.end_session(disc, final=self.parameters.multi_session != _OPEN)
+
+    @staticmethod
+    def end_track(track: Track) -> None:
+        """Nothing can be added."""
+        track.complete = True
+        track.end = track.next
+        track.reserved = False
+
+    def end_session(self, disc: Disc, *, final: bool) -> None:
+        """Close the open session; all its tracks are complete."""
+        number = disc.open_session
+        tracks = disc.in_session(number)
+        lead_out = tracks[-1].end
+        if disc.kind.is_cd:
+            gap = _FIRST_GAP if number == 1 else _LATER_GAP
+        else:
+            gap = _GAPS.get(disc.kind.name, 0)
+        following = lead_out + gap
+        step = disc.kind.blocks
+        following += -following % step
+        if following + step > disc.capacity:
+            final = True
+        disc.sessions.append(Session(
+            number, tracks[0].number, tracks[-1].number, lead_out, self.parameters.session_format * disc.kind.is_cd,
+            -1 if final else following,
+        ))
+        disc.finalized = final
+        self.unsaved = True
+
+    def finish_plan(self, disc: Disc) -> Asking[None]:
+        """Session at once: all blocks are there."""
+        assert self.plan is not None
+        final = self.parameters.multi_session != _OPEN
+        for track in self.plan.tracks:
+            track.complete, track.reserved, track.next = True, False, track.end
+        if self.plan.cd_text:
+            disc.cd_text = self.plan.cd_text
+        self.plan = None
+        self.end_session(disc, final=final)
+        yield from self.save_disc(disc)
+
+    # --- operations that take long -----------------------------------------------------------------------------
+
+    def perform_long(self, steps: Steps, *, immed: bool, code: SenseCode) -> Completion | Steps:
+        """Steps that keep the drive busy; with IMMED they go on when the command has ended."""
+        seconds = self.config.long_seconds
+        if immed and seconds:
+            self.ongoing = Ongoing(code, self.unit.now, seconds)
+            self.unit.start_background(self._busy(steps, seconds), "long operation")
+            return Completion()
+        return self._after(steps, seconds)
+
+    def _busy(self, steps: Steps, seconds: float) -> Steps:
+        try:
+            return (yield from self._after(steps, seconds))
+        finally:
+            self.ongoing = None
+
+    @staticmethod
+    def _after(steps: Steps, seconds: float) -> Steps:
+        if seconds:
+            yield from Sleep(seconds)
+        return (yield from steps)
+
+
+def _text(number: int, digits: int) -> str:
+    """The characters behind the flag byte of MCN and ISRC fields."""
+    data = number.to_bytes(16, "big")[1 : 1 + digits]
+    return "".join(chr(byte) if 0x20 < byte < 0x7F else "0" for byte in data)
