@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devtypes.vt.density import Densities
+from devtypes.vt.attributes import Attributes
 
 __all__ = ["TapeDrive"]
 
 
-class TapeDrive(Densities):
+class TapeDrive(Attributes):
     """A tape drive (SSC-5). Args are those of `TapeBase`."""

@@ -530,6 +530,14 @@ class TapeMedium:
         else:
             self._attributes[partition].pop(attribute.identifier, None)
 
+    def replace_attributes(self, attributes: Sequence[tuple[Attribute, ...]]) -> None:
+        """All attributes of all partitions anew."""
+        self._attributes = [{each.identifier: each for each in some} for some in attributes]
+
+    def contents_mark(self) -> tuple[tuple[int, int], ...]:
+        """Something that is another when the contents of the tape are: what was cut off is counted, and objects."""
+        return tuple((part.epoch if part.last is not None else 0, part.objects) for part in self._partitions)
+
     def protect(self, protected: bool) -> None:
         """Move the tab of the cartridge. Lasts from the next `save` on."""
         self.state = dataclasses.replace(self.state, write_protected=protected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from scsiemu.nexus import Nexus
@@ -73,6 +74,11 @@ class TapeAlerts:
         flags = self.untold(nexus)
         self._told.setdefault(nexus, set()).update(flags)
         return flags
+
+    @staticmethod
+    def flags(numbers: Iterable[int]) -> bytes:
+        """Flags as 64 bits, flag 1 first."""
+        return sum(1 << TAPE_ALERT_COUNT - number for number in set(numbers)).to_bytes(8, "big")
 
     def forget(self, nexus: Nexus) -> None:
         """A nexus was lost."""
