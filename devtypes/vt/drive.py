@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devtypes.vt.attributes import Attributes
+from devtypes.vt.vpd_pages import TapeVpd
 
 __all__ = ["TapeDrive"]
 
 
-class TapeDrive(Attributes):
+class TapeDrive(TapeVpd):
     """A tape drive (SSC-5). Args are those of `TapeBase`."""
