@@ -28,6 +28,7 @@ from scsiemu.reservations import (
     SERVICE_ACTION_CONFLICTS,
     UNIT_RESERVATION_CONFLICTS,
     Change,
+    PersistentReservations,
     Registrant,
     Registration,
     ReserveOutAction,
@@ -111,6 +112,9 @@ class ReservationOperations(InquiryOperations):
 
     def nexuses_preempted(self, nexuses: tuple[Nexus, ...]) -> None:
         """PREEMPT AND ABORT hit these nexuses: what they prevented is allowed again (SPC-4 5.13.11.2.6 h)."""
+
+    def reservations_changed(self, before: PersistentReservations, change: Change) -> None:
+        """Registrations or the persistent reservation are others now."""
 
     # --- conflicts ---------------------------------------------------------------------------------------------
 
@@ -357,8 +361,9 @@ class ReservationOperations(InquiryOperations):
         finally:
             if saved:
                 self.unit.start_background(self._save_reservations_again(), "save reservations")
-        self.persistent = change.state
+        before, self.persistent = self.persistent, change.state
         self._note_reservations()
+        self.reservations_changed(before, change)
         told = dict(change.attentions)
         for nexus in self._registered_nexuses(tuple(told)):
             if nexus is not command.nexus:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devtypes.vt.vpd_pages import TapeVpd
+from devtypes.vt.encryption import Encryption
 
 __all__ = ["TapeDrive"]
 
 
-class TapeDrive(TapeVpd):
+class TapeDrive(Encryption):
     """A tape drive (SSC-5). Args are those of `TapeBase`."""

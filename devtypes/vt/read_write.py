@@ -22,6 +22,7 @@ from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import DataOut
+from scsiemu.nexus import Nexus
 from scsiemu.operations import DataDirection, Result
 from scsiemu.sense import CheckCondition, SenseCode, SenseKey
 
@@ -46,21 +47,17 @@ class ReadWrite(Loading):
 
     # --- blocks as they are stored; encryption is in a class behind this one -----------------------------------
 
-    def seal(self, block: Block, partition: int, number: int) -> Block:
-        """A block as it goes to the medium, to become this logical object."""
+    def seal(self, block: Block, number: int, nexus: Nexus | None) -> Block:
+        """A block as it goes to the medium, to become this logical object. Raises CheckCondition."""
         return block
 
-    def unseal(self, record: Record) -> tuple[Buffer, int]:
+    def unseal(self, record: Record, nexus: Nexus | None) -> tuple[Buffer, int]:
         """Data and flags of a block as they were before `seal`. Raises CheckCondition."""
         return record.data, record.header.flags
 
-    def _stored(self, data: Buffer, number: int) -> Block:
-        packed, flags = compress(data) if self.compressing else (data, 0)
-        return self.seal(Block(packed, len(data), flags), self.position.partition, number)
-
-    def block_of(self, record: Record) -> Buffer:
+    def block_of(self, record: Record, nexus: Nexus | None) -> Buffer:
         """The logical block of a record. Raises CheckCondition."""
-        data, flags = self.unseal(record)
+        data, flags = self.unseal(record, nexus)
         if flags & COMPRESSED:
             try:
                 data = decompress(data, flags, record.header.logical)
@@ -121,7 +118,7 @@ class ReadWrite(Loading):
     )
     def read(self, command: Command, cdb: CdbFields) -> Result:
         """Blocks from the position on."""
-        return self._read_steps(cdb, self._transfer(cdb), backward_bytes=False)
+        return self._read_steps(cdb, self._transfer(command, cdb), backward_bytes=False)
 
     @tape_operation(
         0x0F, "READ REVERSE(6)", layouts.READ_REVERSE_6, data=DataDirection.IN, needs_ready=True, exclusive=True,
@@ -133,20 +130,22 @@ class ReadWrite(Loading):
     )
     def read_reverse(self, command: Command, cdb: CdbFields) -> Result:
         """Blocks before the position, the last one first; with BYTORD the bytes of each in their order."""
-        transfer = self._transfer(cdb)
+        transfer = self._transfer(command, cdb)
         transfer.reverse = True
         return self._read_steps(cdb, transfer, backward_bytes=not cdb.bytord)
 
-    def _transfer(self, cdb: CdbFields) -> Transfer:
+    def _transfer(self, command: Command, cdb: CdbFields) -> Transfer:
         """What a READ asks for. Raises CheckCondition where it cannot."""
         if cdb.fixed and cdb.sili:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="sili")
-        if not cdb.fixed:
-            return Transfer.variable(cdb.transfer_length, quiet=bool(cdb.sili))
-        length = self.fixed_length(cdb)
-        if cdb.transfer_length * length > LONGEST_TRANSFER:
+        if cdb.fixed:
+            transfer = Transfer.fixed(cdb.transfer_length, self.fixed_length(cdb))
+        else:
+            transfer = Transfer.variable(cdb.transfer_length, quiet=bool(cdb.sili))
+        if transfer.count * transfer.length > LONGEST_TRANSFER:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
-        return Transfer.fixed(cdb.transfer_length, length)
+        transfer.nexus = command.nexus
+        return transfer
 
     def _read_steps(self, cdb: CdbFields, transfer: Transfer, *, backward_bytes: bool) -> Steps:
         yield from self.address(cdb)
@@ -185,7 +184,7 @@ class ReadWrite(Loading):
                 raise CheckCondition(
                     asc.FILEMARK_DETECTED, filemark=True, information=transfer.residual, data_in=transfer.so_far
                 )
-            return self.block_of(record)
+            return self.block_of(record, transfer.nexus)
         except IoFailed as failure:
             if failure.fault != IoFault.MEDIUM:
                 raise
@@ -194,6 +193,8 @@ class ReadWrite(Loading):
         except CheckCondition as refusal:
             sense = refusal.sense
             if sense.information is None and sense.code.key in _UNREADABLE:
+                if sense.code.key == SenseKey.DATA_PROTECT:
+                    self.position = start       # before it: with the right key it can be read (SSC-5 4.2.22.4)
                 raise self._unreadable(sense.code, transfer) from None
             raise
 
@@ -254,7 +255,7 @@ class ReadWrite(Loading):
     )
     def write(self, command: Command, cdb: CdbFields) -> Steps:
         """Blocks at the position; what was behind it is gone."""
-        transfer = self._write_transfer(cdb)
+        transfer = self._write_transfer(command, cdb)
         self.check_writable(command)
         yield from self.address(cdb)
         if not transfer.count:
@@ -269,7 +270,7 @@ class ReadWrite(Loading):
         yield from self._write_blocks(transfer, blocks)
         return Completion()
 
-    def _write_transfer(self, cdb: CdbFields) -> Transfer:
+    def _write_transfer(self, command: Command, cdb: CdbFields) -> Transfer:
         """What a WRITE brings. Raises CheckCondition where its blocks are not of a length that there is."""
         if cdb.fixed:
             transfer = Transfer.fixed(cdb.transfer_length, self.fixed_length(cdb))
@@ -280,6 +281,7 @@ class ReadWrite(Loading):
         wrong = not kind.shortest_block <= length <= kind.longest_block or length % (1 << kind.granularity)
         if transfer.count and (wrong or transfer.count * transfer.length > LONGEST_TRANSFER):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
+        transfer.nexus = command.nexus
         return transfer
 
     def _blocks(self, transfer: Transfer, data: memoryview) -> list[Block]:
@@ -294,7 +296,9 @@ class ReadWrite(Loading):
                 # What came before it is written (SSC-5 4.2.19).
                 transfer.guard_failed = True
                 break
-            block = self._stored(plain, self.position.object + len(found))
+            packed, flags = compress(plain) if self.compressing else (plain, 0)
+            number = self.position.object + len(found)
+            block = self.seal(Block(packed, len(plain), flags), number, transfer.nexus)
             if not self.fits(room, len(block.data)):
                 transfer.overflowed = True
                 break

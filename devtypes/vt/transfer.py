@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scsiemu.command import Buffer
+from scsiemu.nexus import Nexus
 
 __all__ = ["Transfer"]
 
@@ -20,12 +21,13 @@ class Transfer:
         wants_data: blocks go to the initiator.
         done: blocks that have been read or written.
         taken: bytes for the initiator.
+        nexus: whose command it is: encryption keys may be its own.
         overflowed, guard_failed: why a WRITE stopped: no room, wrong protection information.
     """
 
     __slots__ = (
-        "_pieces", "count", "done", "guard_failed", "is_fixed", "length", "lengths_count", "overflowed", "quiet",
-        "reverse", "taken", "wants_data",
+        "_pieces", "count", "done", "guard_failed", "is_fixed", "length", "lengths_count", "nexus", "overflowed",
+        "quiet", "reverse", "taken", "wants_data",
     )
 
     def __init__(self, count: int, length: int, *, is_fixed: bool, quiet: bool = False) -> None:
@@ -36,6 +38,7 @@ class Transfer:
         self.reverse = self.overflowed = self.guard_failed = False
         self.lengths_count = self.wants_data = True
         self.done = self.taken = 0
+        self.nexus: Nexus | None = None
         self._pieces: list[Buffer] = []
 
     @classmethod

@@ -43,13 +43,14 @@ class Verifying(ReadWrite):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="bytcmp")
         length = self.fixed_length(cdb) if cdb.fixed else 0
         if cdb.vte or cdb.vbf:
-            steps = self._verify_marks(cdb, length)
+            steps = self._verify_marks(command, cdb, length)
         else:
             transfer = Transfer.fixed(cdb.verification_length, length) if cdb.fixed else (
                 Transfer.variable(cdb.verification_length)
             )
             if cdb.bytcmp and transfer.count * transfer.length > LONGEST_TRANSFER:
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="verification_length")
+            transfer.nexus = command.nexus
             steps = self._verify_blocks(cdb, transfer)
         return self.perform(steps, immediate=bool(cdb.immed), doing=asc.VERIFY_OPERATION_IN_PROGRESS)
 
@@ -74,14 +75,14 @@ class Verifying(ReadWrite):
                 yield from Sleep(0)
         return Completion()
 
-    def _verify_marks(self, cdb: CdbFields, length: int) -> Steps:
+    def _verify_marks(self, command: Command, cdb: CdbFields, length: int) -> Steps:
         """VBF and VTE: residuals count filemarks; to the end of data there is none."""
         yield from self.address(cdb)
         left = cdb.verification_length if cdb.vbf else -1
         verified = 0
         while left:
             try:
-                passed = yield from self._verify_one(length)
+                passed = yield from self._verify_one(command, length)
             except CheckCondition as refusal:
                 if cdb.vte and refusal.sense.code == asc.END_OF_DATA_DETECTED:
                     break
@@ -94,10 +95,11 @@ class Verifying(ReadWrite):
                 yield from Sleep(0)
         return Completion()
 
-    def _verify_one(self, length: int) -> Asking[int]:
+    def _verify_one(self, command: Command, length: int) -> Asking[int]:
         """Verify what comes next: 1 where that is a filemark. Raises CheckCondition."""
         one = Transfer.fixed(1, length) if length else Transfer.variable(1)
         one.wants_data = False
+        one.nexus = command.nexus
         one.lengths_count = bool(length)
         try:
             data = yield from self.next_block(one)
