@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devtypes.vt.encryption import Encryption
+from devtypes.vt.access_order import AccessOrder
 
 __all__ = ["TapeDrive"]
 
 
-class TapeDrive(Encryption):
+class TapeDrive(AccessOrder):
     """A tape drive (SSC-5). Args are those of `TapeBase`."""

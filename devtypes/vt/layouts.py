@@ -79,7 +79,7 @@ GENERATE_RECOMMENDED_ACCESS_ORDER: Final = CdbLayout(
     "opcode:8 _:3 service_action:5 _:5 process:3 _:5 uds_type:3 _:16 parameter_list_length:32 _:8 control:8"
 )
 RECEIVE_RECOMMENDED_ACCESS_ORDER: Final = CdbLayout(
-    "opcode:8 _:3 service_action:5 rao_list_offset:32 allocation_length:32 _:7 uds_limits uds_type:8 control:8"
+    "opcode:8 uds_limits _:2 service_action:5 rao_list_offset:32 allocation_length:32 _:5 uds_type:3 control:8"
 )
 
 
