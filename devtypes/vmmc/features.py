@@ -82,8 +82,8 @@ def _serial_number(drive: Any) -> bytes:
 
 
 def _core(drive: Any) -> bytes:
-    """The physical interface standard is the SCSI family; DBE: device busy events are there."""
-    return bytes((0, 0, 0, 1, 1, 0, 0, 0))
+    """The physical interface standard is the SCSI family; INQUIRY is validated (INQ2), device busy events are there."""
+    return bytes((0, 0, 0, 1, 3, 0, 0, 0))
 
 
 def _profile_list(drive: Any) -> bytes:
@@ -97,7 +97,7 @@ FEATURES: Final = (
     Feature(0x0001, "Core", 2, _core),
     Feature(0x0002, "Morphing", 1, _fixed("02000000")),                  # OCEvent; no asynchronous events
     Feature(0x0003, "Removable Medium", 2, _fixed("39000000")),          # tray; load, eject, lock
-    Feature(0x0004, "Write Protect", 2, _fixed("00000000"), _WRITABLE),
+    Feature(0x0004, "Write Protect", 2, _fixed("03000000"), _WRITABLE),  # SPWP, SSWPP
     Feature(0x0010, "Random Readable", 0, _random_readable, _ALL),
     Feature(0x001D, "Multi-Read", 0, _fixed(""), _CD),
     Feature(0x001E, "CD Read", 2, _fixed("83000000"), _CD),              # DAP, C2 flags, CD-TEXT
