@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("suite", "units"),
-    [("spc", ()), ("osd/test_conformance_osd_attributes.py", ("--osd", "1G")),
-     ("osd/test_conformance_osd_objects.py", ("--osd", "1G"))],
-    ids=["spc", "osd attributes", "osd objects"],
+    [("spc", ()), ("osd", ("--osd", "1G"))],
+    ids=["spc", "osd"],
 )
 def test_conformance_by_url(suite: str, units: tuple[str, ...]) -> None:
     """Cases pass over iSCSI, too: the same ones that pass in this process."""

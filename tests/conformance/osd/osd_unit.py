@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from conformance import Answer, ConformanceUnit
 
-from devtypes.osd.continuation import encode_segment
+from devtypes.osd.continuation import DescriptorType, encode_segment
 from devtypes.osd.requests import Request, parse_attributes, parse_ids, request
 from scsiemu.sense import FieldPointer, Sense, SenseCode
 
-__all__ = ["COMMAND", "NAME", "OBJECT", "OID", "PID", "Osd", "number", "pointer"]
+__all__ = ["COMMAND", "NAME", "OBJECT", "OID", "PID", "Osd", "criterion", "found_ids", "number", "pointer"]
 
 PID: Final = 0x10000
 OID: Final = 0x10000
@@ -80,12 +80,28 @@ class Osd:
         """READ from the object."""
         return self.good("READ", data_in=length, length=length, starting_byte_address=at, **{**OBJECT, **rest})
 
-    def continued(
-        self, name: str, action: int, *descriptors: tuple[int, bytes], data: bytes = b"", **rest: Any
-    ) -> Answer:
+    def continued(self, name: str, *descriptors: tuple[int, bytes], data: bytes = b"", **rest: Any) -> Answer:
         """A command with a CDB continuation segment."""
+        action = int.from_bytes(self.request(name).cdb[8:10], "big")
         segment = encode_segment(action, list(descriptors))
         return self.execute(name, data=segment + data, cdb_continuation_length=len(segment), **rest)
+
+    def query(self, cid: int, *criteria: bytes, every: bool = False, room: int = 4096, **rest: Any) -> Answer:
+        """QUERY with the entries of a query list."""
+        text = bytes((every, 0, 0, 0)) + b"".join(struct.pack(">2xH", len(each)) + each for each in criteria)
+        fields = {"partition_id": PID, "object_id": cid, "allocation_length": room, "data_in": room, **rest}
+        return self.continued("QUERY", (DescriptorType.QUERY, text), **fields)
+
+    def collection(self, cid: int, *members: int, number: int = 1) -> None:
+        """A linked collection with members, which get `number` of their collections page for it."""
+        self.good("CREATE COLLECTION", partition_id=PID, object_id=cid)
+        for oid in members:
+            self.set(PID, oid, (4, number, cid.to_bytes(8, "big")))
+
+    def copy(self, name: str, pid: int = PID, **rest: Any) -> int:
+        """CREATE SNAPSHOT or CREATE CLONE; the partition id of the copy."""
+        (made,) = self.attributes(name, ((COMMAND, 3),), partition_id=pid, **rest)
+        return int.from_bytes(made, "big")
 
     def page(self, page: int, pid: int = PID, oid: int = OID, name: str = "GET ATTRIBUTES", **rest: Any) -> bytes:
         """An attribute page in page form, with its header."""
@@ -100,3 +116,13 @@ def pointer(sense: Sense) -> FieldPointer:
     """The field pointer, which has to be there."""
     assert isinstance(sense.specific, FieldPointer)
     return sense.specific
+
+
+def criterion(page: int, attribute: int, least: bytes = b"", greatest: bytes = b"") -> bytes:
+    """An entry of a query list, without its length."""
+    return struct.pack(">IIH", page, attribute, len(least)) + least + struct.pack(">H", len(greatest)) + greatest
+
+
+def found_ids(data: bytes) -> list[int]:
+    """The ids in the parameter data of QUERY."""
+    return [oid for (oid,) in struct.iter_unpack(">Q", data[13:])]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conformance import ConformanceUnit, clause
+from osd_clauses import about
 from osd_unit import COMMAND, NAME, OBJECT, OID, PID, Osd, number
 
 from scsiemu import asc
@@ -35,7 +36,7 @@ def full(osd: Osd) -> Osd:
 
 @BASES
 @pytest.mark.parametrize("page", [0, 1, 3, 5])
-@clause("OSD-2, page identification")
+@about("attributes pages")
 def test_page_identification(unit: ConformanceUnit, full: Osd, base: int, page: int) -> None:
     """Attribute 0 of every page is vendor and name, 40 bytes."""
     (found,) = full.get(*ids(base), (base + page, 0))
@@ -45,7 +46,7 @@ def test_page_identification(unit: ConformanceUnit, full: Osd, base: int, page: 
 
 
 @BASES
-@clause("OSD-2, directory page")
+@about("directory page")
 def test_directory(unit: ConformanceUnit, full: Osd, base: int) -> None:
     """The directory names the pages that are there."""
     sent = full.request("GET ATTRIBUTES", partition_id=ids(base)[0], object_id=ids(base)[1], get=((base, EVERYTHING),))
@@ -56,7 +57,7 @@ def test_directory(unit: ConformanceUnit, full: Osd, base: int) -> None:
 
 @BASES
 @pytest.mark.parametrize("length", [1, 8, 17, 255, 4000])
-@clause("OSD-2, application attributes")
+@about("attributes pages")
 def test_application_attribute(unit: ConformanceUnit, full: Osd, base: int, length: int) -> None:
     """A value of any length is kept, and forgotten when it is set to nothing."""
     page = base + 0x10001
@@ -68,7 +69,7 @@ def test_application_attribute(unit: ConformanceUnit, full: Osd, base: int, leng
 
 
 @BASES
-@clause("OSD-2, information pages")
+@about("information pages")
 def test_username(unit: ConformanceUnit, full: Osd, base: int) -> None:
     """USERNAME (of the root OSD NAME) can be set."""
     full.set(*ids(base), (base + 1, 9, b"some name"))
@@ -76,7 +77,7 @@ def test_username(unit: ConformanceUnit, full: Osd, base: int) -> None:
     assert full.get(*ids(base), (base + 1, 9)) == [b"some name"]
 
 
-@clause("OSD-2, root information page")
+@about("information pages")
 def test_root_information(unit: ConformanceUnit, osd: Osd) -> None:
     """Lengths of what the root tells, and that it counts partitions and bytes."""
     numbers = (3, 4, 5, 6, 7, 0x0A, 0x80, 0x81, 0xC0, 0x100)
@@ -87,7 +88,7 @@ def test_root_information(unit: ConformanceUnit, osd: Osd) -> None:
     assert found[7] <= found[6]
 
 
-@clause("OSD-2, partition information page")
+@about("information pages")
 def test_partition_information(unit: ConformanceUnit, osd: Osd) -> None:
     """Its id, what it holds."""
     osd.write(b"x" * 5000)
@@ -97,7 +98,7 @@ def test_partition_information(unit: ConformanceUnit, osd: Osd) -> None:
     assert int.from_bytes(used, "big") >= 5000
 
 
-@clause("OSD-2, user object information page")
+@about("information pages")
 def test_user_information(unit: ConformanceUnit, osd: Osd) -> None:
     """Ids, used capacity, logical length."""
     osd.write(b"x" * 5000)
@@ -114,7 +115,7 @@ def test_user_information(unit: ConformanceUnit, osd: Osd) -> None:
         (COLLECTION, 3, 0x1E), (USER, 3, 0x1E),
     ],
 )
-@clause("OSD-2, page formats")
+@about("attributes pages")
 def test_page_form(unit: ConformanceUnit, full: Osd, base: int, page: int, length: int) -> None:
     """A page in page form: its number, its length, its fields."""
     data = full.page(base + page, *ids(base))
@@ -123,7 +124,7 @@ def test_page_form(unit: ConformanceUnit, full: Osd, base: int, page: int, lengt
     assert len(data) == 8 + length
 
 
-@clause("OSD-2, current command attributes page")
+@about("current command attributes page")
 def test_current_command_page_form(unit: ConformanceUnit, osd: Osd) -> None:
     """Object type, ids, append address behind the integrity check value."""
     data = osd.page(COMMAND, PID, OID + 5, "CREATE")
@@ -133,14 +134,14 @@ def test_current_command_page_form(unit: ConformanceUnit, osd: Osd) -> None:
 
 
 @pytest.mark.parametrize("page", [4, 0x10001, 0x30000002], ids=["collections", "application", "another kind's"])
-@clause("OSD-2, page formats")
+@about("attributes pages")
 def test_page_form_refused(unit: ConformanceUnit, osd: Osd, page: int) -> None:
     """Pages without a page form."""
     words = struct.pack(">7I", page, 4096, 0, 0, 0, 0, 0)
     osd.refused("GET ATTRIBUTES", asc.INVALID_FIELD_IN_CDB, cdbfmt=2, attributes=int.from_bytes(words, "big"), **OBJECT)
 
 
-@clause("OSD-2, attributes parameters")
+@about("get and set attributes parameters")
 def test_set_one_out_of_cdb(unit: ConformanceUnit, osd2: Osd) -> None:
     """CDBFMT 1 sets one attribute of at most 18 bytes."""
     raw = struct.pack(">IIH18s", 0x10001, 3, 18, b"eighteen bytes....")
@@ -149,7 +150,7 @@ def test_set_one_out_of_cdb(unit: ConformanceUnit, osd2: Osd) -> None:
     assert osd2.get(PID, OID, (0x10001, 3)) == [b"eighteen bytes...."]
 
 
-@clause("OSD-2, attributes parameters")
+@about("get and set attributes parameters")
 def test_set_one_out_of_data(unit: ConformanceUnit, osd: Osd) -> None:
     """CDBFMT 2 sets one attribute out of Data-Out."""
     words = struct.pack(">7I", 0, 0, 0, 0x10001, 3, 5, 0)
@@ -158,7 +159,7 @@ def test_set_one_out_of_data(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.get(PID, OID, (0x10001, 3)) == [b"value"]
 
 
-@clause("OSD-2, order of processing")
+@about("get and set attributes parameters")
 def test_get_attributes_then_sets(unit: ConformanceUnit, osd: Osd) -> None:
     """GET ATTRIBUTES gets, then sets; SET ATTRIBUTES sets, then gets."""
     osd.set(PID, OID, (*NAME, b"old"))
@@ -170,7 +171,7 @@ def test_get_attributes_then_sets(unit: ConformanceUnit, osd: Osd) -> None:
 
 
 @pytest.mark.parametrize("name", ["READ", "WRITE", "APPEND", "LIST"])
-@clause("OSD-2, order of processing")
+@about("get and set attributes parameters")
 def test_attributes_after_command(unit: ConformanceUnit, osd: Osd, name: str) -> None:
     """Attributes are set and got when the command's own work is done."""
     base = PARTITION if name == "LIST" else USER
@@ -184,7 +185,7 @@ def test_attributes_after_command(unit: ConformanceUnit, osd: Osd, name: str) ->
     assert name not in ("WRITE", "APPEND") or osd.get(PID, OID, (1, 0x82)) == [number(5)]
 
 
-@clause("OSD-2, attributes lists")
+@about("attributes lists")
 def test_everything(unit: ConformanceUnit, osd: Osd) -> None:
     """Page FFFFFFFFh with number FFFFFFFFh is every attribute, those of applications, too."""
     osd.set(PID, OID, (0x10001, 7, b"seven"))
@@ -196,7 +197,7 @@ def test_everything(unit: ConformanceUnit, osd: Osd) -> None:
 
 
 @pytest.mark.parametrize("room", [8, 16, 24, 30])
-@clause("OSD-2, attributes lists")
+@about("attributes lists")
 def test_retrieved_cut(unit: ConformanceUnit, osd2: Osd, room: int) -> None:
     """A list that does not fit is cut; lengths tell what the whole would be."""
     osd2.set(PID, OID, (*NAME, b"a long name"))
@@ -209,7 +210,7 @@ def test_retrieved_cut(unit: ConformanceUnit, osd2: Osd, room: int) -> None:
     assert data == whole[:room]
 
 
-@clause("OSD-2, Data-In buffer format")
+@about("Data-In and Data-Out buffer offsets")
 def test_gap_is_zero(unit: ConformanceUnit, osd2: Osd) -> None:
     """Between the command's data and the retrieved attributes there are zeros."""
     osd2.write(b"abc")
@@ -223,7 +224,7 @@ def test_gap_is_zero(unit: ConformanceUnit, osd2: Osd) -> None:
 @pytest.mark.parametrize(
     ("name", "numbers"), [("READ", {2, 4}), ("WRITE", {3, 5}), ("SET ATTRIBUTES", {3}), ("GET ATTRIBUTES", {2})]
 )
-@clause("OSD-2 5.2.10")
+@about("timestamps control")
 def test_timestamps(unit: ConformanceUnit, osd: Osd, name: str, numbers: set[int]) -> None:
     """What a command does is in the timestamps; with TIMESTAMPS CONTROL 7Fh nothing is."""
     stamps = tuple((3, each) for each in range(1, 6))
@@ -249,7 +250,7 @@ def test_timestamps(unit: ConformanceUnit, osd: Osd, name: str, numbers: set[int
 
 
 @pytest.mark.parametrize("owner", [PARTITION, ROOT], ids=["partition", "root"])
-@clause("OSD-2, timestamps pages")
+@about("timestamps pages")
 def test_timestamps_bypassed(unit: ConformanceUnit, osd: Osd, owner: int) -> None:
     """Attribute FFFFFFFEh of the partition's or the root's page stops timestamps of what is in it."""
     osd.set(*ids(owner), (owner + 3, 0xFFFFFFFE, b"\1"))
@@ -283,7 +284,7 @@ def test_residual_bidirectional(unit: ConformanceUnit, osd2: Osd, extra: int) ->
 
 
 @pytest.mark.parametrize("page", [0xB0, 0xB1])
-@clause("OSD-2, vital product data")
+@about("vital product data")
 def test_vpd_pages(unit: ConformanceUnit, page: int) -> None:
     """The pages of object storage are there, and listed."""
     listed = unit.good(bytes((0x12, 1, 0, 0, 255, 0)), data_in=255)
@@ -294,7 +295,7 @@ def test_vpd_pages(unit: ConformanceUnit, page: int) -> None:
     assert len(data) == 4 + int.from_bytes(data[2:4], "big")
 
 
-@clause("OSD-2, security token")
+@about("vital product data")
 def test_security_token(unit: ConformanceUnit) -> None:
     """It has at least 16 bytes, stays what it is for a nexus, and is another for another nexus."""
     inquiry = bytes((0x12, 1, 0xB1, 0, 255, 0))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conformance import ConformanceUnit, clause
+from osd_clauses import about
 from osd_unit import OBJECT, OID, PID, Osd, number, pointer
 
 from devtypes.osd.layouts import OSD_1, OSD_2
@@ -76,7 +77,7 @@ ROWS: list[tuple[str, str, SenseCode, int | None, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "code", "at", "fields"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-@clause("OSD-2, sense data")
+@about("sense data")
 def test_error(
     unit: ConformanceUnit, osd: Osd, name: str, code: SenseCode, at: int | None, fields: dict[str, Any]
 ) -> None:
@@ -131,7 +132,7 @@ ROWS_2: list[tuple[str, str, SenseCode, int | None, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "code", "at", "fields"), [row[1:] for row in ROWS_2], ids=[row[0] for row in ROWS_2])
-@clause("OSD-2, sense data")
+@about("sense data")
 def test_error_osd2(
     unit: ConformanceUnit, osd2: Osd, name: str, code: SenseCode, at: int | None, fields: dict[str, Any]
 ) -> None:
@@ -143,7 +144,7 @@ def test_error_osd2(
         assert pointer(sense).byte == at
 
 
-@clause("OSD-2, READ")
+@about("READ")
 def test_read_past_end(unit: ConformanceUnit, osd: Osd) -> None:
     """READ past the end is RECOVERED ERROR with the number of bytes read, and gives them."""
     osd.write(b"12345")
@@ -156,7 +157,7 @@ def test_read_past_end(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.refused("READ", code, data_in=9, length=9, starting_byte_address=99, **OBJECT).command_specific == 0
 
 
-@clause("OSD-2, error identification sense data descriptor")
+@about("error identification sense data descriptor")
 def test_object_is_named(unit: ConformanceUnit, osd: Osd) -> None:
     """The descriptor names the object that is not there."""
     sense = osd.refused("READ", CDB, data_in=9, length=9, **ABSENT)
@@ -164,7 +165,7 @@ def test_object_is_named(unit: ConformanceUnit, osd: Osd) -> None:
     assert any(each[0] == 0x06 and each[16:32] == struct.pack(">QQ", PID, 0x77777) for each in sense.descriptors)
 
 
-@clause("OSD-2, OSD attribute identification sense data descriptor")
+@about("sense data")
 def test_attribute_is_named(unit: ConformanceUnit, osd: Osd) -> None:
     """Descriptor 08h names the attribute that could not be set; those before it are not set either."""
     sense = osd.refused("SET ATTRIBUTES", LIST, set=((0x10001, 1, b"x"), (1, 0x81, number(1))), **OBJECT)
@@ -173,7 +174,7 @@ def test_attribute_is_named(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.get(PID, OID, (0x10001, 1)) == [b""]
 
 
-@clause("OSD-2, quotas")
+@about("quotas pages")
 def test_quota_length(unit: ConformanceUnit, osd: Osd) -> None:
     """A write past the maximum length is a quota error and writes nothing."""
     osd.set(PID, OID, (2, 1, number(4)))
@@ -185,7 +186,7 @@ def test_quota_length(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.read(4) == b"1234"
 
 
-@clause("OSD-2, quotas")
+@about("quotas pages")
 def test_quota_objects(unit: ConformanceUnit, osd: Osd) -> None:
     """More objects than the partition may have are not created, none of them."""
     osd.set(PID, 0, (0x30000002, 0x10002, number(3)))
@@ -194,7 +195,7 @@ def test_quota_objects(unit: ConformanceUnit, osd: Osd) -> None:
     osd.refused("CREATE COLLECTION", asc.QUOTA_ERROR, partition_id=PID)
 
 
-@clause("OSD-2, quotas")
+@about("quotas pages")
 def test_quota_capacity(unit: ConformanceUnit, osd: Osd) -> None:
     """A partition keeps to its capacity quota."""
     osd.set(PID, 0, (0x30000002, 0x10001, number(1)))
@@ -203,7 +204,7 @@ def test_quota_capacity(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.get(PID, OID, (1, 0x82)) == [bytes(8)]
 
 
-@clause("OSD-2, quotas")
+@about("quotas pages")
 def test_quota_partitions(unit: ConformanceUnit, osd: Osd) -> None:
     """The root's partition count quota."""
     osd.set(0, 0, (0x90000002, 0x20002, number(1)))
@@ -211,7 +212,7 @@ def test_quota_partitions(unit: ConformanceUnit, osd: Osd) -> None:
     osd.set(0, 0, (0x90000002, 0x20002, b""))
 
 
-@clause("OSD-2, quotas")
+@about("quotas pages")
 def test_quota_collections(unit: ConformanceUnit, osd: Osd) -> None:
     """A user object is in no more collections than the partition's quota says."""
     for cid in (OID + 1, OID + 2):
@@ -229,7 +230,7 @@ def test_quota_collections(unit: ConformanceUnit, osd: Osd) -> None:
     ],
     ids=["type of a set list", "length past the end", "half an entry"],
 )
-@clause("OSD-2, attributes lists")
+@about("attributes lists")
 def test_get_list_refused(unit: ConformanceUnit, osd2: Osd, text: bytes, code: SenseCode) -> None:
     """A get list that is not well-formed."""
     words = struct.pack(">7I", len(text), 0, 4096, 0, 0, 0, 0)
@@ -244,7 +245,7 @@ def test_get_list_refused(unit: ConformanceUnit, osd2: Osd, text: bytes, code: S
     ],
     ids=["type of a get list", "half an entry", "value past the end"],
 )
-@clause("OSD-2, attributes lists")
+@about("attributes lists")
 def test_set_list_refused(unit: ConformanceUnit, osd2: Osd, text: bytes, code: SenseCode) -> None:
     """A set list that is not well-formed changes nothing."""
     words = struct.pack(">7I", 0, 0, 0, 0, len(text), 0, 0)
@@ -253,7 +254,7 @@ def test_set_list_refused(unit: ConformanceUnit, osd2: Osd, text: bytes, code: S
     assert osd2.get(PID, OID, (0x10001, 1)) == [b""]
 
 
-@clause("OSD-2, attributes parameters")
+@about("get and set attributes parameters")
 def test_retrieved_over_data(unit: ConformanceUnit, osd2: Osd) -> None:
     """Retrieved attributes may not lie over the command's data."""
     osd2.write(b"x" * 64)
@@ -281,7 +282,7 @@ def test_unknown_command(unit: ConformanceUnit, osd: Osd, change: dict[int, int]
 
 @pytest.mark.parametrize("base", [OSD_1, OSD_2], ids=["osd1", "osd2"])
 @pytest.mark.parametrize("action", [0x0D, 0x10, 0x11, 0x25, 0x30, 0x7F])
-@clause("OSD-2, service action codes")
+@about("service action codes")
 def test_service_action_not_there(unit: ConformanceUnit, base: int, action: int) -> None:
     """Service actions of no command, the vendor's among them, are refused at the field."""
     length = 200 if base == OSD_1 else 236
@@ -299,7 +300,7 @@ CAPABILITY = [
 
 
 @pytest.mark.parametrize(("at", "byte", "where"), [row[1:] for row in CAPABILITY], ids=[row[0] for row in CAPABILITY])
-@clause("OSD-2 4.11.2.2")
+@about("capability format")
 def test_capability_refused(unit: ConformanceUnit, osd2: Osd, at: int, byte: int, where: int) -> None:
     """A capability that does not allow the command is refused at its field."""
     raw = bytearray(104)
@@ -314,7 +315,7 @@ def test_capability_refused(unit: ConformanceUnit, osd2: Osd, at: int, byte: int
 
 
 @pytest.mark.parametrize(("start", "length"), [(1, 4), (0, 3)])
-@clause("OSD-2 4.11.2.2")
+@about("capability format")
 def test_capability_range(unit: ConformanceUnit, osd2: Osd, start: int, length: int) -> None:
     """A range that does not cover the data is refused."""
     raw = bytearray(104)
