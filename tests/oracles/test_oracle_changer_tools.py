@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from checked_by import program
+from served import serve
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
 
@@ -18,23 +20,31 @@ from devnode_world import needs_nodes  # the harness of the nodes' tests
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 
-@pytest.fixture
-def shell(require_tool: Callable[[str], str], tmp_path: Path) -> Callable[..., str]:
+@pytest.fixture(params=["in this process", "over iSCSI"])
+def shell(
+    request: pytest.FixtureRequest, require_tool: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., str]]:
     """Run a shell script that has a library of 4 cartridges in 6 slots as /dev/sg0; its output, errors too."""
     for tool in ("mtx", "mt"):
         require_tool(tool)
     needs_nodes()
+    library = ("--library", f"{tmp_path}/lib,drives=2,slots=6,ports=2,create=4,capacity=8M")
+    with contextlib.ExitStack() as ending:
+        units = list(library)
+        if request.param == "over iSCSI":
+            served = ending.enter_context(serve(*library))
+            units = [word for url in served.urls for word in ("--url", url)]
 
-    def run(script: str, *, code: int = 0) -> str:
-        done = subprocess.run(
-            [*program(), "exec", "--library", f"{tmp_path}/lib,drives=2,slots=6,ports=2,create=4,capacity=8M", "--",
-             "sh", "-c", "export LC_ALL=C CHANGER=/dev/sg0 TAPE=/dev/nst0\nexec 2>&1\n" + script],
-            capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        def run(script: str, *, code: int = 0) -> str:
+            done = subprocess.run(
+                [*program(), "exec", *units, "--", "sh", "-c",
+                 "export LC_ALL=C CHANGER=/dev/sg0 TAPE=/dev/nst0\nexec 2>&1\n" + script],
+                capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+            )
+            assert done.returncode == code, done.stdout + done.stderr
+            return done.stdout
 
-    return run
+        yield run
 
 
 def full(status: str) -> dict[str, str]:
@@ -111,8 +121,8 @@ def test_loaderinfo(shell: Callable[..., str]) -> None:
 
 
 def test_tapeinfo_of_a_loaded_drive(shell: Callable[..., str]) -> None:
-    """The drive is ready once the changer has loaded it."""
-    output = shell("tapeinfo -f /dev/sg1; mtx load 1 0; tapeinfo -f /dev/sg1")
+    """The drive is ready once the changer has loaded it. The tape driver waits for that, tapeinfo does not."""
+    output = shell("tapeinfo -f /dev/sg1; mtx load 1 0; mt rewind; tapeinfo -f /dev/sg1")
 
     assert re.findall(r"Ready: (\w+)", output) == ["no", "yes"]
     assert "Product Type: Tape Drive" in output
@@ -146,7 +156,7 @@ def test_library_remembers(shell: Callable[..., str]) -> None:
     """Another process finds every cartridge where the last one left it, in drives too."""
     shell("echo kept > f; mtx load 3 1; tar cf /dev/nst1 f; mtx transfer 1 5")
 
-    output = shell("mtx status; tar tf /dev/nst1")
+    output = shell("mtx status; mt -f /dev/nst1 rewind; tar tf /dev/nst1")
     assert full(output) == {
         "slot 2": "A00002L8", "slot 4": "A00004L8", "slot 5": "A00001L8", "drive 1": "A00003L8",
     }
