@@ -16,7 +16,7 @@ from scsiemu.unit_options import parse_seconds, parse_size, quote
 __all__ = ["add_target_arguments", "add_unit_arguments"]
 
 # Options of a unit that may also stand behind it as options of their own.
-_APART: Final = ("drives", "slots")
+_APART: Final = ("drives", "slots", "ports", "create")
 
 _PLACED_HELP: Final = """Options of units and access belong to the target that the last --target before them names;
 those before the first --target belong to the target of --iqn. Each unit gets the next LUN of its target, from 0."""
