@@ -110,7 +110,7 @@ class Reading(TableOfContents):
     )
     @operation(
         0xAF, "VERIFY(12)", layouts.VERIFY_12, data=DataDirection.OUT, conflict=ReservationClass.READ,
-        needs_ready=True, range=_RANGE, standard="SBC-4 5.37",
+        needs_ready=True, range=_RANGE, standard="MMC-6 6.49 (as VERIFY(10))",
     )
     def verify(self, command: Command, cdb: CdbFields) -> Result:
         """Read the blocks; with BYTCHK 01b compare them."""

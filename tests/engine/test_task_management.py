@@ -153,7 +153,9 @@ def test_remove_unit_with_io(*, drain: bool) -> None:
     harness.read(0)
     harness.read(1)
     harness.target.remove_unit(0, drain=drain)
-    assert [type(harness.target.next_event()).__name__ for _ in range(2)] == ["InventoryChanged", "NoneType"]
+    assert [type(harness.target.next_event()).__name__ for _ in range(3)] == [
+        "AttentionEstablished", "InventoryChanged", "NoneType",
+    ]
     for item in harness.requests():
         harness.answer(*item)
 
