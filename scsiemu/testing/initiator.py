@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from scsiemu._value import value
 from scsiemu.command import Command, Completion
+from scsiemu.device_server import DeviceServer
 from scsiemu.io_requests import IoRequest, LoadState, Performer, SaveState, Ticket
 from scsiemu.lun import unit_lun
 from scsiemu.nexus import InitiatorPort, TargetPort
@@ -29,6 +31,7 @@ from scsiemu.unit_attention import ATTENTION_LIMIT
 __all__ = ["Exchange", "Initiator", "Result", "StateDictionary"]
 
 _MOST_TURNS: Final = 100_000
+_OPERATIONS: Final[WeakKeyDictionary[type[DeviceServer], dict[str, Operation]]] = WeakKeyDictionary()
 _ISID: Final = "800000000001"       # of type 10b, "random" (RFC 7143 11.12.5), where a name has none
 
 
@@ -161,11 +164,7 @@ class Initiator:
 
     def operation(self, name: str, *, lun: int = 0) -> Operation:
         """The declaration of an operation of the unit, available or not. Raises KeyError."""
-        server = self.nexus.units[unit_lun(lun)].unit.server
-        for declared in OperationTable(type(server)):
-            if declared.name == name:
-                return declared
-        raise KeyError(name)
+        return _operations(type(self.nexus.units[unit_lun(lun)].unit.server))[name]
 
     def execute(
         self,
@@ -267,6 +266,15 @@ class Initiator:
     def close(self) -> None:
         """Lose the nexus."""
         self.target.nexus_lost(self.nexus)
+
+
+def _operations(server_class: type[DeviceServer]) -> Mapping[str, Operation]:
+    """The operations that a device server's class declares, by name; of several of one name the first."""
+    found = _OPERATIONS.get(server_class)
+    if found is None:
+        found = {declared.name: declared for declared in reversed(tuple(OperationTable(server_class)))}
+        _OPERATIONS[server_class] = found
+    return found
 
 
 def _deliver(completion: Completion) -> None:
