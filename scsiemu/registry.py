@@ -12,12 +12,16 @@ from typing import Any, Final
 
 import scsiemu
 
-__all__ = ["DEVTYPES", "IOHANDLERS", "REQUESTS", "SERVICES", "TRANSPORTS", "UNITS", "PluginError", "load", "names"]
+__all__ = [
+    "DEVTYPES", "IOHANDLERS", "PERSONALITIES", "REQUESTS", "SERVICES", "TRANSPORTS", "UNITS", "PluginError", "load",
+    "names",
+]
 
 DEVTYPES: Final = "scsiemu.devtypes"
 IOHANDLERS: Final = "scsiemu.iohandlers"
 TRANSPORTS: Final = "scsiemu.transports"
 REQUESTS: Final = "scsiemu.requests"        # modules that build a device type's commands for an initiator
+PERSONALITIES: Final = "scsiemu.personalities"  # kinds of a device as data: `personalities`
 UNITS: Final = "scsiemu.units"              # how device types declare themselves to a command line: `unit_options`
 SERVICES: Final = "scsiemu.services"        # how transports do: `services`
 

@@ -29,7 +29,7 @@ __all__ = ["AccessOrder", "Segment"]
 _MOST_SEGMENTS: Final = 1024
 _HEADER: Final = 8
 _SEGMENT: Final = struct.Struct(">H3x10sBQQ")       # user data segment descriptor, 32 bytes
-_LIMITS: Final = struct.Struct(">II")
+_LIMITS: Final = struct.Struct(">HH")          # UDS limits page
 _IN_A_ROW: Final = 16                               # choices, before other units have their turn
 
 

@@ -66,7 +66,7 @@ class Formatting(TapeModes):
             raise CheckCondition(asc.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
 
     def _format_steps(self, shares: tuple[int, ...]) -> Steps:
-        yield from self.tape.repartition(shares, density=self.kind.density.code)
+        yield from self.tape.repartition(shares, density=self.kind.format_density(self.tape.state.medium_type))
         self._begin_anew()
         return Completion()
 
@@ -78,6 +78,8 @@ class Formatting(TapeModes):
 
     def _wanted_partitions(self) -> tuple[int, ...]:
         """Bytes of each partition that the medium partition page asks for. Raises CheckCondition."""
+        if (0x11, 0x00) not in self.mode_pages.pages:
+            return (1,)
         page = self.mode_pages.fields(0x11)
         count = page.additional_partitions_defined + 1
         if not page.idp:                        # FDP, SDP or neither: the drive chooses sizes

@@ -15,8 +15,8 @@ from typing import Any, Final
 from scsiemu._value import value
 
 __all__ = [
-    "DEFAULT_PERSONALITY", "Density", "MediumKind", "Personality", "load_personality", "parse_personality",
-    "personality_names",
+    "DEFAULT_PERSONALITY", "Density", "MediumKind", "Personality", "encode_personality", "load_personality",
+    "parse_personality", "personality_names", "personality_text",
 ]
 
 DEFAULT_PERSONALITY: Final = "generic"
@@ -48,6 +48,12 @@ class Density:
     capacity: int = 0
     writable: bool = True
 
+    def __post_init__(self) -> None:
+        _check_texts((self.name, 8), (self.organization, 8), (self.description, 20))
+        _check_numbers(
+            (self.code, 1), (self.bits_per_mm, 3), (self.width, 2), (self.tracks, 2), (self.capacity, 4)
+        )
+
 
 @value
 class MediumKind:
@@ -69,6 +75,14 @@ class MediumKind:
     width: int = 127
     length: int = 0
     kind: str = "data"
+
+    def __post_init__(self) -> None:
+        _check_texts((self.name, 8), (self.description, 20))
+        _check_numbers(
+            (self.medium_type, 1), (self.width, 2), (self.length, 2), *((code, 1) for code in self.densities)
+        )
+        if self.kind not in ("data", "worm", "cleaning"):
+            raise ValueError(f"{self.kind!r} is no kind of medium: data, worm or cleaning")
 
 
 @value
@@ -121,15 +135,28 @@ class Personality:
     rate: int = 300_000_000
 
     def __post_init__(self) -> None:
-        for text, limit in ((self.vendor, 8), (self.product, 16), (self.revision, 4)):
-            if len(text) > limit:
-                raise ValueError(f"{text!r} has more than {limit} characters")
+        _check_texts((self.vendor, 8), (self.product, 16), (self.revision, 4))
         if not self.densities or not self.media:
             raise ValueError("a personality has at least one density and one kind of medium")
         if not 1 <= self.most_partitions <= 64:
             raise ValueError("most_partitions: 1 to 64")
         if not 0 < self.shortest_block <= self.longest_block <= 0xFFFFFF:
             raise ValueError("blocks have 1 to FFFFFFh bytes")
+        if not 0 <= self.granularity <= 16:
+            raise ValueError("granularity: an exponent of 2 of up to 16")
+        if not set(self.protection) <= {1, 2}:
+            raise ValueError("methods of logical block protection are 1 and 2")
+        _check_numbers((self.compression_algorithm, 4), (self.wraps, 2), (self.rate, 8))
+        if min(self.wraps, self.speed, self.rate) <= 0 or min(
+            self.load_seconds, self.unload_seconds, self.stop_seconds
+        ) < 0:
+            raise ValueError("wraps, speed and rate are more than zero, seconds are not less")
+
+    def format_density(self, medium_type: int) -> int:
+        """The code of the density that a kind of cartridge is written with: its own best, else that of the drive."""
+        codes = next((medium.densities for medium in self.media if medium.medium_type == medium_type), ())
+        known = (self.find_density(code) for code in codes)
+        return next((density.code for density in known if density is not None and density.writable), self.density.code)
 
     @property
     def density(self) -> Density:
@@ -143,6 +170,20 @@ class Personality:
     def medium(self, kind: str) -> MediumKind | None:
         """The best cartridge of a kind."""
         return next((medium for medium in self.media if medium.kind == kind), None)
+
+
+def _check_texts(*texts: tuple[str, int]) -> None:
+    """Raises ValueError for a text that is longer, or not of printable ASCII."""
+    for text, limit in texts:
+        if len(text) > limit or not all(" " <= letter <= "~" for letter in text):
+            raise ValueError(f"{text!r} is not up to {limit} printable ASCII characters")
+
+
+def _check_numbers(*numbers: tuple[int, int]) -> None:
+    """Raises ValueError for a number that does not fit into so many bytes."""
+    for number, size in numbers:
+        if number.__class__ is not int or not 0 <= number < 1 << 8 * size:
+            raise ValueError(f"{number!r} is not a number of {size} bytes")
 
 
 def parse_personality(text: str | bytes) -> Personality:
@@ -161,7 +202,7 @@ def parse_personality(text: str | bytes) -> Personality:
         for name, each in found.items():
             fields[name] = tuple(each) if isinstance(each, list) else each
         return Personality(**fields)
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise ValueError(f"a member is wrong: {error}") from None
 
 
@@ -175,8 +216,31 @@ def personality_names() -> tuple[str, ...]:
     return tuple(sorted(each.name.removesuffix(_SUFFIX) for each in folder.iterdir() if each.name.endswith(_SUFFIX)))
 
 
-def load_personality(name: str) -> Personality:
-    """A personality of the package by its name. Raises ValueError."""
+def personality_text(name: str) -> str:
+    """The file of a personality of the package. Raises ValueError."""
     if name not in personality_names():
         raise ValueError(f"there is no personality {name!r}; there are: {', '.join(personality_names())}")
-    return parse_personality((resources.files(__package__) / _FOLDER / f"{name}{_SUFFIX}").read_text("utf-8"))
+    return (resources.files(__package__) / _FOLDER / f"{name}{_SUFFIX}").read_text("utf-8")
+
+
+def load_personality(name: str) -> Personality:
+    """A personality of the package by its name. Raises ValueError."""
+    return parse_personality(personality_text(name))
+
+
+def encode_personality(personality: Personality) -> str:
+    """The text of its file: what is as the defaults say is left out."""
+    lines = [f'  "name": {json.dumps(personality.name)}']
+    for name, found in _told(personality):
+        if name in ("densities", "media"):
+            rows = ",\n".join("    " + json.dumps(dict(_told(each))) for each in found)
+            lines.append(f'  "{name}": [\n{rows}\n  ]')
+        elif name != "name":
+            lines.append(f'  "{name}": {json.dumps(found)}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _told(each: Any) -> list[tuple[str, Any]]:
+    """The members of a value that are not as their defaults say."""
+    pairs = ((field, getattr(each, field.name)) for field in dataclasses.fields(each))
+    return [(field.name, found) for field, found in pairs if found != field.default]

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "exec": ("scsiemu.app.exec", "run a command with device nodes: scsiemu exec --disk 1G -- sg_inq /dev/sg0"),
     "send": ("scsiemu.app.send", "log in to a unit, execute a CDB, print what comes back"),
     "osd": ("scsiemu.app.osd", "use an object storage device: format, mkpart, put, get, ls, attr, rm"),
+    "personality": ("scsiemu.app.personality", "list, show and check kinds of drives, or capture one from a unit"),
     "decode": ("scsiemu.app.explain", "explain the bytes of a CDB, sense data, a PDU, or Data-In"),
     "list": ("scsiemu.app.listing", "list device types, unit options, io handlers and transports"),
 }

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "scsiemu.persistent_reserve", "scsiemu.reservations", "scsiemu.reserve_out", "scsiemu.spc", "scsiemu.spc_*",
         "scsiemu.well_known",
     )),
-    ("the target device", ("scsiemu.registry", "scsiemu.services", "scsiemu.target")),
+    ("the target device", ("scsiemu.personalities", "scsiemu.registry", "scsiemu.services", "scsiemu.target")),
     ("plug-ins", (
         "devtypes", "devtypes.*", "iohandlers", "iohandlers.*", "transports", "transports.*",
     )),
