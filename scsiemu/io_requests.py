@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PENDING", "DataOut", "Discard", "Elsewhere", "Extent", "ExtentKind", "Extents", "Fill", "Flush", "IoRequest",
     "LoadState", "Pending", "Performer", "Read", "Resize", "SaveState", "Sleep", "Store", "StoreCapabilities", "Ticket",
-    "Write",
+    "UnitRequest", "Write",
 ]
 
 R = TypeVar("R")
@@ -238,6 +238,17 @@ class Sleep(IoRequest[None]):
 
 # What a performer gets beside the request and gives back with a late answer. Opaque to stores.
 Ticket: TypeAlias = "Command"
+
+
+class UnitRequest(IoRequest[R]):
+    """What an operation asks of its own unit and no store can do."""
+
+    __slots__ = ()
+
+    def perform(self, unit: LogicalUnit, command: Command) -> Any:
+        """Do it for the command; the answer, or PENDING and later `unit.resume(command, answer)`."""
+        raise NotImplementedError
+
 
 T_contra = TypeVar("T_contra", contravariant=True)
 

@@ -24,12 +24,13 @@ from scsiemu.io_requests import (
     SaveState,
     Sleep,
     StoreCapabilities,
+    UnitRequest,
     Write,
 )
 from scsiemu.nexus import InitiatorPort, Nexus, TargetPort
 from scsiemu.sam import Status
 from scsiemu.sense import CheckCondition, Sense, SenseCode
-from scsiemu.task_set import AbortCommands, TaskSet
+from scsiemu.task_set import TaskSet
 from scsiemu.unit_attention import PREVIOUS_STATUS, establish_attention
 
 if TYPE_CHECKING:
@@ -321,8 +322,8 @@ class LogicalUnit:
         elif isinstance(request, Sleep):
             self.target.sleep(command, request.seconds)
             return PENDING
-        elif isinstance(request, AbortCommands):
-            return self._abort_for(command, request)
+        elif isinstance(request, UnitRequest):
+            return request.perform(self, command)
         elif isinstance(request, Elsewhere):
             return request.unit.perform_for(request.request, command)
         return self._perform_or_emulate(command, request)
@@ -502,17 +503,6 @@ class LogicalUnit:
         self._waiters = [waiter for waiter in self._waiters if waiter[0]]
         for then in due:
             then()
-
-    def _abort_for(self, command: Command, request: AbortCommands) -> Any:
-        """PREEMPT AND ABORT and its like: answered when the victims have ended."""
-        victims = [other for other in self.task_set.of_nexuses(request.nexuses) if other is not command]
-        self.abort_by(command.nexus, victims)
-        for nexus in request.nexuses:
-            self.clear_aca(nexus)
-        if all(victim.state == TaskState.ENDED for victim in victims):
-            return None
-        self.when_ended(victims, lambda: self.resume(command, None))
-        return PENDING
 
     def clear_aca(self, nexus: Nexus) -> None:
         """End the ACA condition of a nexus; what it held goes on."""

@@ -16,9 +16,10 @@ A function answers after its effects: when a store still works for an aborted co
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from scsiemu import asc
+from scsiemu.io_requests import PENDING, UnitRequest
 from scsiemu.sam import TaskManagementFunction as Function
 from scsiemu.sam import TaskManagementResponse as Response
 from scsiemu.unit_attention import establish_attention
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from scsiemu.nexus import Nexus
     from scsiemu.target import Target
 
-__all__ = ["SUPPORTED_FUNCTIONS", "FunctionOrigin", "ManagementResponse", "manage"]
+__all__ = ["SUPPORTED_FUNCTIONS", "FunctionOrigin", "Manage", "ManagementResponse", "manage"]
 
 
 @runtime_checkable
@@ -86,6 +87,39 @@ def manage(
         answer(Response.INCORRECT_LOGICAL_UNIT_NUMBER)
         return
     _FUNCTIONS[function](state.unit, nexus, tag, answer)
+
+
+class Manage(UnitRequest[Response]):
+    """Asked by an operation: perform a function for its nexus at its unit. It hits every command but the one that asks.
+
+    Args:
+        tag: of the command that the function is about, where it is about one.
+    """
+
+    __slots__ = ("function", "tag")
+
+    def __init__(self, function: Function, tag: int | None = None) -> None:
+        self.function = function
+        self.tag = tag
+
+    def __repr__(self) -> str:
+        return f"Manage({self.function.value}, {self.tag})"
+
+    def perform(self, unit: LogicalUnit, command: Command) -> Any:
+        """See the class."""
+        answers: list[Response] = []
+        waiting = False
+
+        def answer(response: Response, *, additional: bytes = b"") -> None:
+            answers.append(response)
+            if waiting:
+                unit.resume(command, response)
+
+        unit.task_set.remove(command)
+        manage(unit.target, self.function, command.nexus, command.lun, self.tag, answer)
+        unit.task_set.adopt(command)
+        waiting = not answers
+        return PENDING if waiting else answers[0]
 
 
 def _finish_when_ended(unit: LogicalUnit, commands: list[Command], answer: _Answer) -> None:

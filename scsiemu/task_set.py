@@ -22,15 +22,18 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu import asc
 from scsiemu.command import Command, TaskState
-from scsiemu.io_requests import IoRequest
+from scsiemu.io_requests import PENDING, UnitRequest
 from scsiemu.nexus import Nexus
 from scsiemu.sam import Status, TaskAttribute
 from scsiemu.sense import CheckCondition
 from scsiemu.task_extents import TaskExtents
+
+if TYPE_CHECKING:
+    from scsiemu.logical_unit import LogicalUnit
 
 __all__ = ["AbortCommands", "ControlParameters", "TaskSet"]
 
@@ -66,9 +69,9 @@ class ControlParameters:
         self.tas = 0
 
 
-class AbortCommands(IoRequest[None]):
-    """Asked of the task set by an operation: abort every other command of these nexuses, answered when all have
-    ended (PREEMPT AND ABORT, SPC-5 5.14.11.2.6; SANITIZE, FORMAT). Clears the ACA conditions of these nexuses."""
+class AbortCommands(UnitRequest[None]):
+    """Abort every other command of these nexuses, answered when all have ended (PREEMPT AND ABORT, SPC-5
+    5.14.11.2.6; SANITIZE, FORMAT). Clears the ACA conditions of these nexuses."""
 
     __slots__ = ("nexuses",)
 
@@ -77,6 +80,17 @@ class AbortCommands(IoRequest[None]):
 
     def __repr__(self) -> str:
         return f"AbortCommands({self.nexuses!r})"
+
+    def perform(self, unit: LogicalUnit, command: Command) -> Any:
+        """See the class."""
+        victims = [other for other in unit.task_set.of_nexuses(self.nexuses) if other is not command]
+        unit.abort_by(command.nexus, victims)
+        for nexus in self.nexuses:
+            unit.clear_aca(nexus)
+        if all(victim.state == TaskState.ENDED for victim in victims):
+            return None
+        unit.when_ended(victims, lambda: unit.resume(command, None))
+        return PENDING
 
 
 class _Line:

@@ -15,7 +15,7 @@ from devtypes.osd.continuation import Segment, check_length, parse_segment
 from devtypes.osd.execution import Answer, CommandFunction, Order, Work, error_identification
 from devtypes.osd.guard import Guard
 from devtypes.osd.keys import BOOT_EPOCH, Boot, KeyTree, NonceList
-from devtypes.osd.layouts import OPCODE, OSD_2
+from devtypes.osd.layouts import OPCODE, version_of
 from devtypes.osd.objects import ROOT, ObjectRef
 from devtypes.osd.security import integrity
 from scsiemu import asc
@@ -172,7 +172,7 @@ class OsdBase(SpcDeviceServer):
             descriptors: types that its CDB continuation segment may have; none for a command that has no segment.
             in_snapshots: it may be done in a snapshot although it is a write.
         """
-        version = 2 if cdb.service_action >= OSD_2 else 1
+        version = version_of(cdb.service_action)
         if cdb.timestamps_control not in (0x00, 0x7F):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="timestamps_control")
         fields = dict(cdb.items())

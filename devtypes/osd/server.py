@@ -1,7 +1,6 @@
 """The object storage device, OSD-1 and OSD-2, put together of its parts.
 
-Both versions are one unit, told apart by the service action. Not here, and so refused by their service action: PERFORM
-SCSI COMMAND and PERFORM TASK MANAGEMENT FUNCTION. Not here, and so refused in their field: extension capabilities,
+Both versions are one unit, told apart by the service action. Not here, and so refused in their field: extension capabilities,
 spontaneous collections, IMMED_TR.
 """
 
@@ -13,9 +12,12 @@ from devtypes.osd.group_commands import GroupCommands
 from devtypes.osd.key_commands import KeyCommands
 from devtypes.osd.member_commands import MemberCommands
 from devtypes.osd.object_commands import ObjectCommands
+from devtypes.osd.perform_commands import PerformCommands
 
 __all__ = ["ObjectStorageDevice"]
 
 
-class ObjectStorageDevice(ObjectCommands, GroupCommands, MemberCommands, CopyCommands, AtomicCommands, KeyCommands):
+class ObjectStorageDevice(
+    ObjectCommands, GroupCommands, MemberCommands, CopyCommands, PerformCommands, AtomicCommands, KeyCommands
+):
     """An object storage device. Args are those of `OsdBase`."""
