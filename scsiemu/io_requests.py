@@ -9,6 +9,7 @@ result.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -240,14 +241,14 @@ class Sleep(IoRequest[None]):
 Ticket: TypeAlias = "Command"
 
 
-class UnitRequest(IoRequest[R]):
+class UnitRequest(IoRequest[R], ABC):
     """What an operation asks of its own unit and no store can do."""
 
     __slots__ = ()
 
+    @abstractmethod
     def perform(self, unit: LogicalUnit, command: Command) -> Any:
         """Do it for the command; the answer, or PENDING and later `unit.resume(command, answer)`."""
-        raise NotImplementedError
 
 
 T_contra = TypeVar("T_contra", contravariant=True)

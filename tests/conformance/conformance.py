@@ -9,6 +9,7 @@ Without `--url` it is run against our own unit in this process, and may not be s
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -82,6 +83,10 @@ class ConformanceUnit(ABC):
         """The unit by another nexus."""
 
     @abstractmethod
+    def at(self, lun: int) -> ConformanceUnit:
+        """Another unit of the same target by the same nexus; it ends with this one."""
+
+    @abstractmethod
     def reset(self) -> None:
         """A LOGICAL UNIT RESET."""
 
@@ -152,6 +157,12 @@ class LocalUnit(ConformanceUnit):
         """The unit by another nexus, without unit attentions."""
         return LocalUnit(self.target, self.lun, initiator=self._make, name=name)
 
+    def at(self, lun: int) -> ConformanceUnit:
+        """Another unit of the target."""
+        other = copy.copy(self)
+        other.lun = lun
+        return other
+
     def reset(self) -> None:
         """A LOGICAL UNIT RESET."""
         response = self.initiator.manage(TaskManagementFunction.LOGICAL_UNIT_RESET, self.lun)
@@ -168,12 +179,13 @@ class RemoteUnit(ConformanceUnit):
     def __init__(self, url: str, name: str = "iqn.2026-11.org.example:first") -> None:
         self._url = url
         self._client: Client = connect(url, initiator_name=name)
+        self._lun = self._client.lun
         self._others: list[ConformanceUnit] = []
         self.attentions()
 
     def execute(self, cdb: bytes, data_out: bytes = b"", data_in: int = 0) -> Answer:
         """Execute a CDB."""
-        result = self._client.execute(self._client.lun, cdb, data_out, data_in)
+        result = self._client.execute(self._lun, cdb, data_out, data_in)
         residual, out = result.underflow - result.overflow, None
         if data_in and data_out:
             residual, out = result.bidi_underflow - result.bidi_overflow, residual
@@ -184,11 +196,20 @@ class RemoteUnit(ConformanceUnit):
         """The unit by another nexus, without unit attentions."""
         other = RemoteUnit(self._url, name)
         self._others.append(other)
+        other._lun = self._lun
+        other.attentions()
+        return other
+
+    def at(self, lun: int) -> ConformanceUnit:
+        """Another unit of the target."""
+        other = copy.copy(self)
+        other._lun = lun
+        other.attentions()
         return other
 
     def reset(self) -> None:
         """A LOGICAL UNIT RESET."""
-        response = self._client.manage(5, unit_lun(self._client.lun))       # RFC 7143 11.5.1
+        response = self._client.manage(5, unit_lun(self._lun))       # RFC 7143 11.5.1
         assert response == 0, f"LOGICAL UNIT RESET: response {response}"
 
     def close(self) -> None:

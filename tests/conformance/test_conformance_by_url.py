@@ -30,3 +30,17 @@ def test_conformance_by_url(suite: str, units: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_conformance_library_by_url(tmp_path: Path) -> None:
+    """The SMC cases pass over iSCSI on a library that is a folder, with the drives that `--library` makes."""
+    with IscsiTarget("--library", f"{tmp_path}/lib,slots=8,ports=2,create=4,capacity=1M") as served:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance/smc",
+             "--url", served.url],
+            cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        )
+
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iohandlers.objects_memory import MemoryObjects
 from iohandlers.objects_memory import open_store as open_memory
 from iohandlers.objects_sqlite import open_store
 from scsiemu.io_requests import PENDING, ExtentKind, Flush, Ticket
 from scsiemu.object_requests import ObjectKind, ObjectTransaction, Rollback, Transact
+from scsiemu.testing.object_store_kit import check_object_store
 
 TICKET = cast(Ticket, object())
 
@@ -105,3 +108,27 @@ def test_data_model(steps: list[tuple[str, int, int]]) -> None:
     store.close()
 
     assert answer is None, answer
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_check_object_store(seed: int, tmp_path: Path) -> None:
+    """Both stores, written apart from each other, do the same in the same histories."""
+    names = count()
+    check_object_store(
+        open_memory, against=lambda: open_store(path=str(tmp_path / f"{next(names)}")), examples=15, seed=seed
+    )
+
+
+def test_check_object_store_finds(tmp_path: Path) -> None:
+    """A store that forgets to undo is found."""
+
+    class Careless(MemoryObjects):
+        """Keeps what it should undo."""
+
+        def submit(self, request: Any, ticket: Any, /) -> Any:
+            """Perform."""
+            self._transaction.undo = self._transaction.keep         # type: ignore[method-assign]  # the planted bug
+            return super().submit(request, ticket)
+
+    with pytest.raises(AssertionError):
+        check_object_store(lambda: Careless(lambda: 0, 1 << 30), against=open_memory)
