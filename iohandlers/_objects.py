@@ -168,6 +168,7 @@ class _Transaction:
         self._do = database.execute
         self.clock = clock
         self.random = secrets.token_bytes
+        self.grain = _PIECE
 
     def _one(self, text: str, *values: Any) -> Any:
         row = self._do(text, values).fetchone()

@@ -90,6 +90,7 @@ class _Transaction:
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.random = secrets.token_bytes
+        self.grain = _PIECE
         self._undo: list[Callable[[], object]] = []
         self._objects: dict[tuple[int, int], _Object] = {(0, 0): _Object(ObjectKind.ROOT)}
         # Ascending: of a kind by (partition id, kind), of members by (partition id, collection id), which is larger.

@@ -48,7 +48,12 @@ class ObjectTransaction(Protocol):
 
     Ids have 64 bits, page numbers 33 (see `PRIVATE_PAGE`), attribute numbers 32. Every method but `create` and `kind`
     is asked only of objects that are there.
+
+    Attributes:
+        grain: bytes by which `used` grows and shrinks.
     """
+
+    grain: int
 
     def clock(self) -> int:
         """Milliseconds since 1970."""

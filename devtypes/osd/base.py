@@ -140,7 +140,7 @@ class OsdBase(SpcDeviceServer):
         system_id = hashlib.sha256(b"OSD SYSTEM ID" + self.identity.naa + self.identity.serial.encode()).digest()[:20]
         return Names(
             self.identity, system_id, capabilities.size if capabilities is not None else 1 << 40,
-            methods=0xF if self.has_keys else 1, method=self.config.security,
+            methods=0xF if self.has_keys else 1, method=self.config.security, atomic=self.config.max_transfer,
         )
 
     def carry_out(

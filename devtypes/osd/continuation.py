@@ -15,7 +15,8 @@ from scsiemu._value import value
 from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = [
-    "CopySource", "Criterion", "DescriptorType", "Segment", "check_length", "encode_segment", "parse_segment",
+    "CONTINUATION_TYPES", "CopySource", "Criterion", "DescriptorType", "Segment", "check_length", "encode_segment",
+    "parse_segment",
 ]
 
 _HEADER: Final = 40
@@ -32,6 +33,11 @@ class DescriptorType:
     QUERY: Final = 0x0002
     USER_OBJECT: Final = 0x0100
     COPY_SOURCE: Final = 0x0101
+
+
+CONTINUATION_TYPES: Final = (
+    DescriptorType.SCATTER_GATHER, DescriptorType.QUERY, DescriptorType.USER_OBJECT, DescriptorType.COPY_SOURCE,
+)
 
 
 @value

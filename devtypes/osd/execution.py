@@ -21,9 +21,11 @@ from devtypes.osd.attribute_lists import (
     parse_set_list,
 )
 from devtypes.osd.attribute_pages import (
+    ACCESS_PAGE,
     ANY_PAGE,
     CURRENT_COMMAND,
     Names,
+    clock,
     number_of,
     page_attributes,
     page_form,
@@ -31,10 +33,10 @@ from devtypes.osd.attribute_pages import (
     set_attribute,
     stamp,
 )
-from devtypes.osd.capability import Permission, check_capability
+from devtypes.osd.capability import Permission, capability_refusal, check_capability
 from devtypes.osd.continuation import Segment
 from devtypes.osd.guard import Guard
-from devtypes.osd.objects import ROOT, ObjectRef
+from devtypes.osd.objects import PAGE_BASE, ROOT, ObjectRef
 from devtypes.osd.origins import Origin, origin
 from devtypes.osd.security import SecurityMethod, icv_length
 from scsiemu import asc
@@ -52,6 +54,7 @@ _ENTRY: Final = 16
 _MOST_VALUE: Final = 0xFFFE         # FFFFh is how OSD-1 lists tell that an attribute is not there
 _KINDS: Final = 0x30000000           # attribute pages of each kind of object
 _SECURITY_PAGE: Final = 5
+_ACCESS_PAGE: Final = PAGE_BASE[ObjectKind.PARTITION] + ACCESS_PAGE
 _MOST_SETS: Final = 1 << 20         # objects times attributes of one command
 
 
@@ -160,7 +163,7 @@ class Work:
     def run(self, tx: ObjectTransaction) -> Answer:
         """The whole command. Raises Rollback with the CheckCondition that refuses it."""
         self.tx = tx
-        self.now = tx.clock()
+        self.now = clock(tx)
         try:
             return self._run()
         except CheckCondition as refusal:
@@ -184,6 +187,7 @@ class Work:
             self.tx, guard.capability, self.ref, self._permissions(), version=self.version, now=self.now,
             boot_epoch=guard.boot.epoch, extents=self.extents,
         )
+        self._check_access()
         if self.ref.pid and origin(self.tx, self.ref.pid).kind == Origin.SNAPSHOT:
             self._quiet = True
             if self._writes:
@@ -211,11 +215,34 @@ class Work:
         parameters = self.parameters
         if parameters.set_length or parameters.set_one:
             needed |= Permission.SET_ATTRIBUTES
-        if any(each.page < ANY_PAGE and each.page % _KINDS == _SECURITY_PAGE for each in self.sets):
+        if any(
+            (each.page < ANY_PAGE and each.page % _KINDS == _SECURITY_PAGE) or each.page == _ACCESS_PAGE
+            for each in self.sets
+        ):
             needed |= Permission.SECURITY
         if parameters.get_length or parameters.get_page not in (0, CURRENT_COMMAND):
             needed |= Permission.GET_ATTRIBUTES
         return needed
+
+    def _check_access(self) -> None:
+        """Refuse attributes that are not among those of the partition's attributes access page that the capability
+        names by ALLOWED ATTRIBUTES ACCESS (OSD-2 7.1.3.19)."""
+        capability, parameters = self._guard.capability, self.parameters
+        which = capability.attributes_access if self.version == 2 and capability.format else 0
+        if not which:
+            return
+        raw = self.tx.attribute(self.ref.pid, 0, _ACCESS_PAGE, which) if self.ref.pid else None
+        allowed = set(struct.iter_unpack(">II", raw or b""))
+        wanted = [(each.page, each.number) for each in self.sets]
+        if parameters.get_page:
+            wanted.append((parameters.get_page, ALL))
+        if parameters.get_length:
+            wanted += parse_get_list(
+                self._slice(parameters.get_offset, parameters.get_length), version=self.version
+            )
+        for page, number in wanted:
+            if page != CURRENT_COMMAND and not {(page, number), (page, ALL)} & allowed:
+                raise capability_refusal(self.version, "attributes_access")
 
     @property
     def signed(self) -> bool:
@@ -372,9 +399,9 @@ class Work:
     def _current(self, ref: ObjectRef, change: int) -> dict[int, bytes]:
         """The current command attributes page (OSD-2)."""
         found = {
-            1: bytes(icv_length(self.version)), 2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"),
-            4: ref.oid.to_bytes(8, "big"), 5: self.append_address.to_bytes(8, "big"),
-            6: change.to_bytes(8, "big", signed=True),
+            0: b"INCITS".ljust(8) + b"T10 Current Command".ljust(32), 1: bytes(icv_length(self.version)),
+            2: bytes((ref.kind,)), 3: ref.pid.to_bytes(8, "big"), 4: ref.oid.to_bytes(8, "big"),
+            5: self.append_address.to_bytes(8, "big"), 6: change.to_bytes(8, "big", signed=True),
         }
         if self._guard.signs_responses:
             found[1] = self._guard.response(Status.GOOD, b"".join(found[number] for number in range(2, 7)))

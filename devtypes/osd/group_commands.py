@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from devtypes.osd.attribute_lists import encode_set_list, parse_get_list
-from devtypes.osd.attribute_pages import number_of, stamp
+from devtypes.osd.attribute_pages import CLOCK_OFFSET, number_of, stamp
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
 from devtypes.osd.execution import Order, Work
@@ -58,7 +58,10 @@ class GroupCommands(OsdBase):
             # A new beginning with the keys that there are: who does not know them cannot have it back by formatting.
             kept = [
                 (page, number, work.tx.attribute(0, 0, page, number))
-                for page, number in ((PRIVATE_PAGE, BOOT_EPOCH), (PRIVATE_PAGE, MASTER), (ROOT.page_base + 5, 0x7FFD))
+                for page, number in (
+                    (PRIVATE_PAGE, BOOT_EPOCH), (PRIVATE_PAGE, MASTER), (PRIVATE_PAGE, CLOCK_OFFSET),
+                    (ROOT.page_base + 5, 0x7FFD),
+                )
             ]
             work.tx.erase()
             for page, number, known in kept:

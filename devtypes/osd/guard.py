@@ -6,9 +6,7 @@ capability allows is `capability.check_capability`'s.
 
 from __future__ import annotations
 
-from typing import Final
-
-from devtypes.osd.attribute_pages import number_of
+from devtypes.osd.attribute_pages import NONCE_WINDOW, clock_offset, number_of
 from devtypes.osd.capability import capability_refusal
 from devtypes.osd.keys import WORKING_KEYS, Boot, KeyTree, NonceList
 from devtypes.osd.objects import ROOT, ObjectRef
@@ -30,9 +28,7 @@ from scsiemu.cdb import CdbFields
 from scsiemu.object_requests import ObjectKind, ObjectTransaction
 from scsiemu.sense import CheckCondition, FieldPointer
 
-__all__ = ["NONCE_WINDOW", "Guard"]
-
-NONCE_WINDOW: Final = 60_000        # milliseconds each way, where no attribute says otherwise
+__all__ = ["Guard"]
 
 
 class Guard:
@@ -129,7 +125,8 @@ class Guard:
         if self.signs_responses:
             self._nonces.take(
                 self._nonce, now=now,
-                oldest=max(now - self._limit(tx, ref, 2), self.boot.started), newest=now + self._limit(tx, ref, 3),
+                oldest=max(now - self._limit(tx, ref, 2), self.boot.started + clock_offset(tx)),
+                newest=now + self._limit(tx, ref, 3),
             )
 
     def _required(self, tx: ObjectTransaction, ref: ObjectRef) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from typing import Final
 
+from devtypes.osd.attribute_pages import NONCE_LIST_DEPTH
 from devtypes.osd.objects import PAGE_BASE
 from devtypes.osd.security import KeyPair, initial_master_key, unwrap, wrap
 from scsiemu import asc
@@ -36,7 +37,7 @@ class Boot:
 
     Args:
         epoch: BOOT EPOCH, 16 bits.
-        started: milliseconds since 1970.
+        started: milliseconds since 1970, by the store's clock.
         seed: random; security tokens are made of it.
     """
 
@@ -106,7 +107,7 @@ class NonceList:
         most: how many it remembers; past it no nonce can be told from a new one.
     """
 
-    def __init__(self, most: int = 0xFFFF) -> None:
+    def __init__(self, most: int = NONCE_LIST_DEPTH) -> None:
         self._most = most
         self._known: set[bytes] = set()
         self._heap: list[bytes] = []        # by timestamp, which a nonce begins with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from devtypes.osd.attribute_pages import number_of
+from devtypes.osd.attribute_pages import POLICY_ACCESS_TAG, USER_OBJECT_TAG, number_of
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
 from devtypes.osd.continuation import DescriptorType
@@ -161,13 +161,17 @@ def create_objects(work: Work, number: int = 0) -> bytes:
     limit = number_of(tx, partition, 2, 0x10002)
     if limit is not None and tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION) + count > limit:
         raise CheckCondition(asc.QUOTA_ERROR)
-    length_limit = tx.attribute(pid, 0, partition.page_base + 2, 1)
+    # OSD-2: what the partition has is what new user objects begin with.
+    inherited = [
+        (*own, data) for own, its in (((2, 1), (2, 1)), ((5, POLICY_ACCESS_TAG), (5, USER_OBJECT_TAG)))
+        if (data := tx.attribute(pid, 0, partition.page_base + its[0], its[1])) is not None
+    ]
     work.affected = [ObjectRef(pid, oid, ObjectKind.USER) for oid in range(first, first + count)]
     for ref in work.affected:
         tx.create(pid, ref.oid, ObjectKind.USER)
         work.stamp(ref, 1, 2, 3, 4, 5)
-        if length_limit is not None:
-            tx.set_attribute(pid, ref.oid, 2, 1, length_limit)
+        for each in inherited:
+            tx.set_attribute(pid, ref.oid, *each)
     return b""
 
 
