@@ -169,10 +169,17 @@ class _Transaction:
         self.clock = clock
         self.random = secrets.token_bytes
         self.grain = _PIECE
+        self._changes: dict[int, int] = {}
 
     def _one(self, text: str, *values: Any) -> Any:
         row = self._do(text, values).fetchone()
         return row[0] if row is not None else None
+
+    def changes(self, pid: int) -> int:
+        return self._changes.get(pid, 0)
+
+    def _changed(self, pid: int) -> None:
+        self._changes[pid] = self._changes.get(pid, 0) + 1
 
     def _tally(self, pid: int, kind: int, change: int) -> None:
         self._do(
@@ -181,6 +188,8 @@ class _Transaction:
         )
 
     def erase(self) -> None:
+        for pid in {0, *self._changes}:
+            self._changed(pid)
         for table in ("object", "attribute", "member", "tally", "piece"):
             self._do(f"delete from {table}")
         self._do("insert into object values (?, ?, ?, 0, 0)", (-_SIGN, -_SIGN, ObjectKind.ROOT))
@@ -190,12 +199,14 @@ class _Transaction:
         return found
 
     def create(self, pid: int, oid: int, kind: int) -> None:
+        self._changed(0 if kind == ObjectKind.PARTITION else pid)
         self._do("insert into object values (?, ?, ?, 0, 0)", (pid - _SIGN, oid - _SIGN, kind))
         self._tally(0 if kind == ObjectKind.PARTITION else pid, kind, 1)
 
     def remove(self, pid: int, oid: int) -> None:
         kind = self.kind(pid, oid)
         assert kind is not None
+        self._changed(0 if kind == ObjectKind.PARTITION else pid)
         self.truncate(pid, oid, 0)
         key = (pid - _SIGN, oid - _SIGN)
         self._do("delete from member where pid=? and cid=?", key)
@@ -224,6 +235,19 @@ class _Transaction:
         else:
             found = self._one("select max(pid) from object")
         return 0 if found is None else found + _SIGN
+
+    def free(self, pid: int, start: int, number: int) -> int | None:
+        if pid:
+            rows = self._do(
+                "select oid from object where pid=? and oid>=? order by oid", (pid - _SIGN, start - _SIGN)
+            )
+        else:
+            rows = self._do("select pid from object where oid=? and pid>=? order by pid", (-_SIGN, start - _SIGN))
+        for (taken,) in rows:
+            if taken + _SIGN - start >= number:
+                break
+            start = taken + _SIGN + 1
+        return start if start + number <= 1 << 64 else None
 
     def count(self, pid: int, kind: int, start: int = 0) -> int:
         if start:
@@ -257,9 +281,11 @@ class _Transaction:
             self._do("insert or replace into attribute values (?, ?, ?, ?, ?)", (*key, value))
 
     def join(self, pid: int, cid: int, oid: int, number: int) -> None:
+        self._changed(pid)
         self._do("insert or replace into member values (?, ?, ?, ?)", (pid - _SIGN, cid - _SIGN, oid - _SIGN, number))
 
     def leave(self, pid: int, cid: int, oid: int) -> None:
+        self._changed(pid)
         self._do("delete from member where pid=? and cid=? and oid=?", (pid - _SIGN, cid - _SIGN, oid - _SIGN))
 
     def members(self, pid: int, cid: int, start: int, limit: int) -> list[int]:
@@ -269,8 +295,10 @@ class _Transaction:
         )
         return [row[0] + _SIGN for row in rows]
 
-    def member_count(self, pid: int, cid: int) -> int:
-        found: int = self._one("select count(*) from member where pid=? and cid=?", pid - _SIGN, cid - _SIGN)
+    def member_count(self, pid: int, cid: int, start: int = 0) -> int:
+        found: int = self._one(
+            "select count(*) from member where pid=? and cid=? and oid>=?", pid - _SIGN, cid - _SIGN, start - _SIGN
+        )
         return found
 
     def memberships(self, pid: int, oid: int) -> list[tuple[int, int]]:
@@ -281,6 +309,8 @@ class _Transaction:
 
     def copy_partition(self, pid: int, new: int) -> None:
         there, here = pid - _SIGN, new - _SIGN
+        self._changed(0)
+        self._changed(new)
         for table, columns in _TABLES.items():
             self._do(f"insert into {table} select ?, {columns} from {table} where pid=?", (here, there))
         self._tally(0, ObjectKind.PARTITION, 1)

@@ -91,6 +91,7 @@ class _Transaction:
         self.clock = clock
         self.random = secrets.token_bytes
         self.grain = _PIECE
+        self._changes: dict[int, int] = {}
         self._undo: list[Callable[[], object]] = []
         self._objects: dict[tuple[int, int], _Object] = {(0, 0): _Object(ObjectKind.ROOT)}
         # Ascending: of a kind by (partition id, kind), of members by (partition id, collection id), which is larger.
@@ -112,8 +113,15 @@ class _Transaction:
         self._undo.append(lambda: _replace(mapping, key, old))
         _replace(mapping, key, value)
 
+    def changes(self, pid: int) -> int:
+        return self._changes.get(pid, 0)
+
+    def _changed(self, pid: int) -> None:
+        self._changes[pid] = self._changes.get(pid, 0) + 1
+
     def _list(self, pid: int, kind: int, add: int | None = None, remove: int | None = None) -> None:
         ids = self._ids.setdefault((pid, kind), [])
+        self._changed(pid)
         if add is not None:
             insort(ids, add)
             self._undo.append(lambda: ids.remove(add))
@@ -124,6 +132,8 @@ class _Transaction:
     # --- objects
 
     def erase(self) -> None:
+        for pid in {0, *self._changes}:
+            self._changed(pid)
         before = self._objects, self._ids, self._pieces
         self._undo.append(lambda: self._restore(*before))
         self._restore({(0, 0): _Object(ObjectKind.ROOT)}, {}, {})
@@ -155,6 +165,14 @@ class _Transaction:
     def last(self, pid: int) -> int:
         kinds = (ObjectKind.COLLECTION, ObjectKind.USER) if pid else (ObjectKind.PARTITION,)
         return max((self._ids[pid, kind][-1] for kind in kinds if self._ids.get((pid, kind))), default=0)
+
+    def free(self, pid: int, start: int, number: int) -> int | None:
+        kinds = (ObjectKind.COLLECTION, ObjectKind.USER) if pid else (ObjectKind.PARTITION,)
+        for taken in sorted(each for kind in kinds for each in self._ids.get((pid, kind), ()) if each >= start):
+            if taken - start >= number:
+                break
+            start = taken + 1
+        return start if start + number <= 1 << 64 else None
 
     def count(self, pid: int, kind: int, start: int = 0) -> int:
         ids = self._ids.get((pid, kind), [])
@@ -205,8 +223,8 @@ class _Transaction:
     def members(self, pid: int, cid: int, start: int, limit: int) -> list[int]:
         return self.objects(pid, cid, start, limit)
 
-    def member_count(self, pid: int, cid: int) -> int:
-        return len(self._objects[pid, cid].links)
+    def member_count(self, pid: int, cid: int, start: int = 0) -> int:
+        return self.count(pid, cid, start)
 
     def memberships(self, pid: int, oid: int) -> list[tuple[int, int]]:
         found = self._objects[pid, oid]

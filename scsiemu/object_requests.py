@@ -100,11 +100,19 @@ class ObjectTransaction(Protocol):
     def members(self, pid: int, cid: int, start: int, limit: int) -> list[int]:
         """Members of a collection, ascending from `start`, at most `limit`."""
 
-    def member_count(self, pid: int, cid: int) -> int:
-        """How many members a collection has."""
+    def member_count(self, pid: int, cid: int, start: int = 0) -> int:
+        """How many members from id `start` a collection has."""
 
     def memberships(self, pid: int, oid: int) -> list[tuple[int, int]]:
         """(number, collection id) of a user object, ascending."""
+
+    def changes(self, pid: int) -> int:
+        """A number that grows whenever objects or memberships of a partition (partitions, where `pid` is 0) come or
+        go, since the store was opened."""
+
+    def free(self, pid: int, start: int, number: int) -> int | None:
+        """The first of `number` consecutive ids that no object of a partition (no partition, where `pid` is 0) has,
+        from `start` on; None where there are none."""
 
     def copy_partition(self, pid: int, new: int) -> None:
         """Make partition `new` with all that partition `pid` has: objects, attributes, members, data."""

@@ -20,7 +20,7 @@ from devtypes.osd.execution import Work
 from devtypes.osd.keys import KeyTree
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.object_commands import create_objects
-from devtypes.osd.objects import FIRST_ID, PAGE_BASE, ROOT, ObjectRef
+from devtypes.osd.objects import FIRST_ID, PAGE_BASE, ROOT, ObjectRef, free_ids
 from devtypes.osd.origins import Origin, origin, set_origin
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
@@ -70,12 +70,10 @@ class CopyCommands(OsdBase):
             depth = origin(tx, pid).depth + 1
             if depth > _MOST_DEPTH:
                 raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
-            new = wanted or max(tx.last(0) + 1, FIRST_ID)
+            new = wanted or free_ids(tx, 0)
             limit = number_of(tx, ROOT, 2, 0x20002)
             if limit is not None and tx.count(0, ObjectKind.PARTITION) >= limit:
                 raise CheckCondition(asc.QUOTA_ERROR)
-            if new >= 1 << 64:
-                raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
             tx.copy_partition(pid, new)
             # Keys are for one partition: those of the source are no keys of the copy.
             KeyTree.forget(tx, new)
@@ -84,7 +82,7 @@ class CopyCommands(OsdBase):
             work.affected = [ObjectRef(new, 0, ObjectKind.PARTITION)]
             return b""
 
-        needed = Permission.CREATE | Permission.READ
+        needed = Permission.CREATE | Permission.READ | Permission.WRITE
         return self.carry_out(command, cdb, _partition(cdb), function, needed, in_snapshots=True)
 
     @osd_operation(0x2A, "DETACH CLONE", _ONE)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
 from typing import Final
 
-from devtypes.osd.attribute_lists import encode_set_list, parse_get_list
 from devtypes.osd.attribute_pages import CLOCK_OFFSET, number_of, stamp
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
+from devtypes.osd.config import OsdConfig
 from devtypes.osd.execution import Order, Work
 from devtypes.osd.keys import BOOT_EPOCH, MASTER
 from devtypes.osd.layouts import osd_operation
-from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef
+from devtypes.osd.lists import HEADER, Listing, ListRegister, list_data
+from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef, free_ids
 from devtypes.osd.tracking import is_tracking
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
+from scsiemu.identity import Identity
 from scsiemu.object_requests import PRIVATE_PAGE, ObjectKind
 from scsiemu.operations import ReservationClass
 from scsiemu.sense import CheckCondition, FieldPointer
@@ -41,12 +41,14 @@ _LIST_COLLECTION: Final = (
 _LIST_11: Final = ("_:2 cdbfmt:2 _:4", "_ list_attr cdbfmt:2 sort_order:4")
 _FLUSH: Final = "_:3 dpo? fua _ flush_scope:2"
 _FCR: Final = "_:2 cdbfmt:2 _:3 fcr"
-_HEADER: Final = 24
-_LIST_ID: Final = 1
 
 
 class GroupCommands(OsdBase):
     """See the module."""
+
+    def __init__(self, config: OsdConfig | None = None, identity: Identity | None = None) -> None:
+        super().__init__(config, identity)
+        self._lists = ListRegister()
 
     @osd_operation(0x01, "FORMAT OSD", _FORMAT)
     def osd_format(self, command: Command, cdb: CdbFields) -> Steps:
@@ -129,51 +131,40 @@ class GroupCommands(OsdBase):
         pid = cdb.partition_id
         kind = ObjectKind.USER if pid else ObjectKind.PARTITION
 
-        def ids(work: Work, start: int, limit: int) -> tuple[list[int], int]:
-            return work.tx.objects(pid, kind, start, limit), work.tx.count(pid, kind, start)
-
-        return self._list(command, cdb, _partition(cdb) if pid else ROOT, kind, ids)
+        return self._list(command, cdb, _partition(cdb) if pid else ROOT, kind)
 
     @osd_operation(
         0x17, "LIST COLLECTION", _LIST_COLLECTION, conflict=ReservationClass.SPECIAL, byte_11=_LIST_11
     )
     def osd_list_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """The members of a collection, or the collections of a partition."""
-        pid, cid = cdb.partition_id, cdb.object_id
-        kind = ObjectKind.USER if cid else ObjectKind.COLLECTION
+        if cdb.object_id:
+            return self._list(command, cdb, _collection(cdb), ObjectKind.USER)
+        return self._list(command, cdb, _partition(cdb), ObjectKind.COLLECTION)
 
-        def ids(work: Work, start: int, limit: int) -> tuple[list[int], int]:
-            if not cid:
-                return work.tx.objects(pid, kind, start, limit), work.tx.count(pid, kind, start)
-            found = work.tx.members(pid, cid, start, limit)
-            more = work.tx.member_count(pid, cid) if not start else len(found)
-            return found, more
-
-        return self._list(command, cdb, _collection(cdb) if cid else _partition(cdb), kind, ids)
-
-    def _list(
-        self,
-        command: Command,
-        cdb: CdbFields,
-        ref: ObjectRef,
-        kind: int,
-        ids: Callable[[Work, int, int], tuple[list[int], int]],
-    ) -> Steps:
+    def _list(self, command: Command, cdb: CdbFields, ref: ObjectRef, kind: int) -> Steps:
         fields = dict(cdb.items())
         if fields.get("sort_order", 0):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="sort_order")
         attributes = bool(fields.get("list_attr", 0))
         if attributes and cdb.cdbfmt != 3:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdbfmt")
-        if 0 < cdb.allocation_length < _HEADER:
+        if 0 < cdb.allocation_length < HEADER:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="allocation_length")
         most = min(cdb.allocation_length, self.config.max_transfer)
+        pid, cid = ref.pid, ref.oid
+
+        def ids(work: Work, start: int, limit: int) -> list[int]:
+            return work.tx.members(pid, cid, start, limit) if cid else work.tx.objects(pid, kind, start, limit)
+
+        def count(work: Work, start: int) -> int:
+            return work.tx.member_count(pid, cid, start) if cid else work.tx.count(pid, kind, start)
+
+        listing = Listing(ref, kind, ids, count, attributes)
 
         def function(work: Work) -> bytes:
             work.require(ref)
-            if not most:
-                return b""
-            return _list_data(work, ref, kind, ids, most, attributes=attributes)
+            return list_data(work, listing, self._lists, most) if most else b""
 
         return self.carry_out(command, cdb, ref, function, Permission.READ)
 
@@ -240,9 +231,7 @@ def create_partition(work: Work) -> bytes:
     tx, wanted = work.tx, work.ref.pid
     if wanted and (wanted < FIRST_ID or tx.kind(wanted, 0) is not None):
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="partition_id")
-    pid = wanted or max(tx.last(0) + 1, FIRST_ID)
-    if pid >= 1 << 64:
-        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+    pid = wanted or free_ids(tx, 0)
     limit = number_of(tx, ROOT, 2, 0x20002)
     if limit is not None and tx.count(0, ObjectKind.PARTITION) >= limit:
         raise CheckCondition(asc.QUOTA_ERROR)
@@ -263,56 +252,11 @@ def create_collection(work: Work) -> bytes:
     work.require(ObjectRef(pid, 0, ObjectKind.PARTITION))
     if wanted and (wanted < FIRST_ID or tx.kind(pid, wanted) is not None):
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
-    cid = wanted or max(tx.last(pid) + 1, FIRST_ID)
+    cid = wanted or free_ids(tx, pid)
     limit = number_of(tx, ObjectRef(pid, 0, ObjectKind.PARTITION), 2, 0x10002)
     if limit is not None and tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION) >= limit:
         raise CheckCondition(asc.QUOTA_ERROR)
-    if cid >= 1 << 64:
-        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
     tx.create(pid, cid, ObjectKind.COLLECTION)
     work.affected = [ObjectRef(pid, cid, ObjectKind.COLLECTION)]
     work.stamp(work.affected[0], 1, 2, 3, 4, 5)
     return b""
-
-
-def _list_data(
-    work: Work,
-    ref: ObjectRef,
-    kind: int,
-    ids: Callable[[Work, int, int], tuple[list[int], int]],
-    most: int,
-    *,
-    attributes: bool,
-) -> bytes:
-    """Parameter data of LIST and LIST COLLECTION (OSD-2)."""
-    start = work.cdb.initial_object_id
-    limit = (most - _HEADER) // 8
-    found, total = ids(work, start, limit + 1)
-    raw = work.parameters
-    wanted = []
-    if attributes:
-        wanted = parse_get_list(work.data_out[raw.get_offset : raw.get_offset + raw.get_length], version=2)
-    parts = []
-    size = _HEADER
-    following = 0
-    for each in found:
-        part = each.to_bytes(8, "big")
-        if attributes:
-            member = ObjectRef(each, 0, kind) if kind == ObjectKind.PARTITION else ObjectRef(ref.pid, each, kind)
-            values = encode_set_list(work.collect(member, wanted), version=2)[8:]
-            part += struct.pack(">4xI", len(values)) + values
-        if size + len(part) > most:
-            following = each
-            break
-        parts.append(part)
-        size += len(part)
-    # How long the whole would be; with attributes only what is here can be told.
-    length = 16 + 8 * total if not attributes else size - 8
-    if work.version == 2:
-        code = {ObjectKind.PARTITION: 0x01, ObjectKind.COLLECTION: 0x11, ObjectKind.USER: 0x21}[kind] + attributes
-        flags = code << 2
-    else:
-        # ROOT: the ids are partitions; COLTN: they are collections.
-        flags = kind in (ObjectKind.PARTITION, ObjectKind.COLLECTION)
-    head = struct.pack(">QQI3xB", length, following, _LIST_ID if following else 0, flags)
-    return head + b"".join(parts)

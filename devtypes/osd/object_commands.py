@@ -11,7 +11,7 @@ from devtypes.osd.capability import Permission
 from devtypes.osd.continuation import DescriptorType
 from devtypes.osd.execution import Order, Work
 from devtypes.osd.layouts import osd_operation
-from devtypes.osd.objects import FIRST_ID, ObjectRef
+from devtypes.osd.objects import FIRST_ID, ObjectRef, free_ids
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
@@ -155,9 +155,7 @@ def create_objects(work: Work, number: int = 0) -> bytes:
     count = number or fields.get("number_of_user_objects", 1) or 1
     if wanted and (wanted < FIRST_ID or count > 1 or tx.kind(pid, wanted) is not None):
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
-    first = wanted or max(tx.last(pid) + 1, FIRST_ID)
-    if first + count > 1 << 64:
-        raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
+    first = wanted or free_ids(tx, pid, count)
     limit = number_of(tx, partition, 2, 0x10002)
     if limit is not None and tx.count(pid, ObjectKind.USER) + tx.count(pid, ObjectKind.COLLECTION) + count > limit:
         raise CheckCondition(asc.QUOTA_ERROR)

@@ -49,8 +49,10 @@ def check_object_store(
         store, other = factory(), against()
         for _ in range(chance.randrange(20)):
             work = _work(chance.random())
+            before = transact(store, _objects)
             assert transact(store, work) == transact(other, work)
             assert transact(store, _everything) == transact(other, _everything)
+            _check_changes(before, transact(store, _objects))
         assert _ask(store, Flush()) is None
         store.close()
         other.close()
@@ -137,11 +139,12 @@ def _change(tx: ObjectTransaction, pid: int, oid: int, chance: random.Random) ->
 
 def _everything(tx: ObjectTransaction) -> list[Any]:
     """All that a transaction can ask."""
-    told: list[Any] = [tx.used(0, 0), tx.last(0), tx.attributes(0, 0, None)]
+    told: list[Any] = [tx.used(0, 0), tx.last(0), tx.attributes(0, 0, None), tx.free(0, 1 << 16, 2)]
     for pid in tx.objects(0, ObjectKind.PARTITION, 0, 99):
         told += [pid, tx.used(pid, 0), tx.last(pid), tx.attributes(pid, 0, None), tx.attributes(pid, 0, PRIVATE_PAGE)]
         for kind in (ObjectKind.COLLECTION, ObjectKind.USER):
             ids = tx.objects(pid, kind, 0, 99)
+            told += [tx.free(pid, 1 << 16, 1), tx.free(pid, (1 << 64) - 2, 1), tx.free(pid, 1 << 63, 1 << 63)]
             told += [ids, tx.count(pid, kind), tx.count(pid, kind, 1 << 63), tx.objects(pid, kind, 1 << 63, 1)]
             for oid in ids:
                 told += [oid, tx.kind(pid, oid), tx.attributes(pid, oid, None), tx.attribute(pid, oid, 0x10001, 1)]
@@ -149,8 +152,29 @@ def _everything(tx: ObjectTransaction) -> list[Any]:
     return told
 
 
+def _objects(tx: ObjectTransaction) -> dict[int, tuple[int, list[Any]]]:
+    """By partition id, 0 for partitions: the number of its changes, its objects with their memberships."""
+    partitions = tx.objects(0, ObjectKind.PARTITION, 0, 99)
+    told: dict[int, tuple[int, list[Any]]] = {0: (tx.changes(0), partitions)}
+    for pid in _PIDS:
+        there: list[Any] = []
+        if pid in partitions:
+            users = tx.objects(pid, ObjectKind.USER, 0, 99)
+            there = [(oid, sorted(cid for _, cid in tx.memberships(pid, oid))) for oid in users]
+            there += tx.objects(pid, ObjectKind.COLLECTION, 0, 99)
+        told[pid] = (tx.changes(pid), there)
+    return told
+
+
+def _check_changes(before: dict[int, tuple[int, list[Any]]], after: dict[int, tuple[int, list[Any]]]) -> None:
+    """What is not the same any more has changed, and no number becomes smaller."""
+    for pid, (changes, there) in before.items():
+        assert after[pid][0] > changes or (after[pid][0] == changes and after[pid][1] == there)
+
+
 def _members(tx: ObjectTransaction, pid: int, cid: int) -> list[Any]:
-    return [tx.members(pid, cid, 0, 99), tx.members(pid, cid, (1 << 16) + 1, 1), tx.member_count(pid, cid)]
+    return [tx.members(pid, cid, 0, 99), tx.members(pid, cid, (1 << 16) + 1, 1), tx.member_count(pid, cid),
+            tx.member_count(pid, cid, (1 << 16) + 1)]
 
 
 def _data(tx: ObjectTransaction, pid: int, oid: int) -> list[Any]:
