@@ -1,17 +1,18 @@
-"""An object store in one SQLite database: objects, attributes, memberships, and data in pieces of 4 KiB.
+"""An object store in a folder: `objects.sqlite` has objects, attributes, memberships and the data of small objects,
+`objects.data` beside it that of large ones (`_object_data`).
 
-All of it, data too, is in the database, so that a transaction is one transaction of SQLite: after a crash the effects
-of a command are there in whole or not at all. A piece that was never written is a hole and takes nothing. In a folder
-the database is `objects.sqlite`; no name or number of a request becomes part of a path. Transactions run one after the
-other in a thread of their own and answer PENDING. Without a folder the database is in memory, and answers come at
-once.
+A transaction is one transaction of SQLite, and nothing that one refers to in the file is ever written over before
+that is history: after a crash the effects of a command are there in whole or not at all. No name or number of a
+request becomes part of a path: there are two files, of these names. Transactions run one after the other in a thread of
+their own and answer PENDING.
 
 Answered transactions survive the end of the process; they survive a power loss once a durable one or a Flush after
-them was answered. It does NOT keep data of large objects in files beside the database.
+them was answered. Data of large objects that a power loss took before that is told as a medium error, never given out.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import secrets
 import sqlite3
@@ -20,16 +21,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from iohandlers._object_data import DATA_SCHEMA, SIGN, ObjectData
+from iohandlers._object_slots import Slots
 from iohandlers._workers import Workers
-from scsiemu.command import Buffer
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_requests import PENDING, Extent, ExtentKind, Flush, IoRequest, StoreCapabilities, Ticket
+from scsiemu.io_requests import PENDING, Flush, IoRequest, StoreCapabilities, Ticket
 from scsiemu.object_requests import PRIVATE_PAGE, ObjectKind, Rollback, Transact
 
 __all__ = ["SqliteObjects", "system_clock"]
 
-_PIECE: Final = 4096
-_SIGN: Final = 1 << 63
 _SCHEMA: Final = """
 create table if not exists object(pid integer, oid integer, kind integer, length integer, pieces integer,
     primary key(pid, oid)) without rowid;
@@ -40,14 +40,12 @@ create table if not exists member(pid integer, cid integer, oid integer, number 
     primary key(pid, cid, oid)) without rowid;
 create index if not exists member_oid on member(pid, oid, number);
 create table if not exists tally(pid integer, kind integer, amount integer, primary key(pid, kind)) without rowid;
-create table if not exists piece(pid integer, oid integer, number integer, data blob, primary key(pid, oid, number));
 """
-# Tables of what is in partitions, and their columns behind the partition id.
+# Tables of what is in partitions, and their columns behind the partition id; data is copied by itself.
 _TABLES: Final = {
     "object": "oid, kind, length, pieces", "attribute": "oid, page, number, value", "member": "cid, oid, number",
-    "tally": "kind, amount", "piece": "oid, number, data",
+    "tally": "kind, amount",
 }
-_PIECES: Final = -1                 # "kind" of the tally of pieces
 
 
 def system_clock() -> int:
@@ -59,42 +57,44 @@ class SqliteObjects:
     """See the module.
 
     Args:
-        path: of the folder, which is made where it is not there; None for a database in memory.
+        path: of the folder, which is made where it is not there.
         clock: milliseconds since 1970.
         size: total capacity in bytes that it tells of.
 
     Raises OSError and ValueError.
     """
 
-    def __init__(self, path: str | None, clock: Callable[[], int], size: int) -> None:
-        place = ":memory:"
-        self._lock: Any = None
-        if path is not None:
-            folder = Path(path)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._lock.close()
-                raise ValueError(f"{path} is open in another server") from None
-            place = str(folder / "objects.sqlite")
+    def __init__(self, path: str, clock: Callable[[], int], size: int) -> None:
+        folder = Path(path)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("w")
         try:
-            self._database = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ValueError(f"{path} is open in another server") from None
+        try:
+            self._database = sqlite3.connect(
+                folder / "objects.sqlite", isolation_level=None, check_same_thread=False
+            )
             self._database.executescript(
                 "pragma page_size=8192; pragma journal_mode=wal; pragma synchronous=normal; pragma cache_size=-16384;"
-                + _SCHEMA
+                + _SCHEMA + DATA_SCHEMA
             )
-            self._transaction = _Transaction(self._database, clock)
+            self._slots = Slots(folder / "objects.data", self._database.execute)
+            self._transaction = _Transaction(self._database, self._slots, clock)
             self._database.execute(
-                "insert or ignore into object values (?, ?, ?, 0, 0)", (-_SIGN, -_SIGN, ObjectKind.ROOT)
+                "insert or ignore into object values (?, ?, ?, 0, 0)", (-SIGN, -SIGN, ObjectKind.ROOT)
             )
+            self._flush()
         except sqlite3.Error as error:
-            if self._lock is not None:
-                self._lock.close()
-            raise ValueError(f"{path or 'memory'}: {error}") from None
-        self._workers: Workers[Ticket] | None = Workers("objects", 1) if path is not None else None
-        self.capabilities = StoreCapabilities(size=size, volatile=path is not None)
+            self._lock.close()
+            raise ValueError(f"{path}: {error}") from None
+        except OSError:
+            self._lock.close()
+            raise
+        self._workers: Workers[Ticket] = Workers("objects", 1)
+        self.capabilities = StoreCapabilities(size=size, volatile=True)
         self._closed = False
 
     def submit(self, request: IoRequest[Any], ticket: Ticket, /) -> Any:
@@ -107,32 +107,26 @@ class SqliteObjects:
             call = (self._flush,)
         else:
             return IoFailed(IoFault.UNSUPPORTED, f"an object store has no {request!r}")
-        if self._workers is not None:
-            self._workers.call(ticket, *call)
-            return PENDING
-        try:
-            return call[0](*call[1:])
-        except IoFailed as failure:
-            return failure
+        self._workers.call(ticket, *call)
+        return PENDING
 
     def reap(self) -> Iterable[tuple[Ticket, Any | IoFailed]]:
         """Late answers."""
-        return self._workers.reap() if self._workers is not None else ()
+        return self._workers.reap()
 
     def fileno(self) -> int | None:
         """Readable when there are late answers."""
-        return self._workers.fileno() if self._workers is not None else None
+        return self._workers.fileno()
 
     def close(self) -> None:
         """Finish what was submitted, and close."""
         if self._closed:
             return
         self._closed = True
-        if self._workers is not None:
-            self._workers.stop()
+        self._workers.stop()
         self._database.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._slots.close()
+        self._lock.close()
 
     def _transact(self, request: Transact[Any]) -> Any:
         database = self._database
@@ -148,8 +142,11 @@ class SqliteObjects:
                 if database.in_transaction:
                     database.execute("rollback")
                 raise
-            if request.durable:
+            if request.durable or self._slots.many_freed:
                 self._flush()
+        except OSError as error:
+            fault = IoFault.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else IoFault.MEDIUM
+            raise IoFailed(fault, f"objects: {error.strerror}") from None
         except sqlite3.Error as error:
             full = "full" in str(error)
             raise IoFailed(IoFault.NO_SPACE if full else IoFault.MEDIUM, f"objects: {error}") from None
@@ -157,23 +154,19 @@ class SqliteObjects:
 
     def _flush(self) -> None:
         # With synchronous=normal a checkpoint is what syncs the log and the database.
-        if self._workers is not None:
-            self._database.execute("pragma wal_checkpoint(full)")
+        self._slots.sync()
+        self._database.execute("pragma wal_checkpoint(full)")
+        self._slots.settle()
 
 
-class _Transaction:
-    """`ObjectTransaction` on the database. 64-bit ids are kept with their order in SQLite's signed numbers."""
+class _Transaction(ObjectData):
+    """`ObjectTransaction` on the database."""
 
-    def __init__(self, database: sqlite3.Connection, clock: Callable[[], int]) -> None:
-        self._do = database.execute
+    def __init__(self, database: sqlite3.Connection, slots: Slots, clock: Callable[[], int]) -> None:
+        super().__init__(database.execute, slots)
         self.clock = clock
         self.random = secrets.token_bytes
-        self.grain = _PIECE
         self._changes: dict[int, int] = {}
-
-    def _one(self, text: str, *values: Any) -> Any:
-        row = self._do(text, values).fetchone()
-        return row[0] if row is not None else None
 
     def changes(self, pid: int) -> int:
         return self._changes.get(pid, 0)
@@ -181,247 +174,132 @@ class _Transaction:
     def _changed(self, pid: int) -> None:
         self._changes[pid] = self._changes.get(pid, 0) + 1
 
-    def _tally(self, pid: int, kind: int, change: int) -> None:
-        self._do(
-            "insert into tally values (?, ?, ?) on conflict do update set amount = amount + excluded.amount",
-            (pid - _SIGN, kind, change),
-        )
-
     def erase(self) -> None:
         for pid in {0, *self._changes}:
             self._changed(pid)
-        for table in ("object", "attribute", "member", "tally", "piece"):
-            self._do(f"delete from {table}")
-        self._do("insert into object values (?, ?, ?, 0, 0)", (-_SIGN, -_SIGN, ObjectKind.ROOT))
+        self.erase_data()
+        for table in ("object", "attribute", "member", "tally"):
+            self.do(f"delete from {table}")
+        self.do("insert into object values (?, ?, ?, 0, 0)", (-SIGN, -SIGN, ObjectKind.ROOT))
 
     def kind(self, pid: int, oid: int) -> int | None:
-        found: int | None = self._one("select kind from object where pid=? and oid=?", pid - _SIGN, oid - _SIGN)
+        found: int | None = self.one("select kind from object where pid=? and oid=?", pid - SIGN, oid - SIGN)
         return found
 
     def create(self, pid: int, oid: int, kind: int) -> None:
         self._changed(0 if kind == ObjectKind.PARTITION else pid)
-        self._do("insert into object values (?, ?, ?, 0, 0)", (pid - _SIGN, oid - _SIGN, kind))
-        self._tally(0 if kind == ObjectKind.PARTITION else pid, kind, 1)
+        self.do("insert into object values (?, ?, ?, 0, 0)", (pid - SIGN, oid - SIGN, kind))
+        self.tally(0 if kind == ObjectKind.PARTITION else pid, kind, 1)
 
     def remove(self, pid: int, oid: int) -> None:
         kind = self.kind(pid, oid)
         assert kind is not None
         self._changed(0 if kind == ObjectKind.PARTITION else pid)
         self.truncate(pid, oid, 0)
-        key = (pid - _SIGN, oid - _SIGN)
-        self._do("delete from member where pid=? and cid=?", key)
+        key = (pid - SIGN, oid - SIGN)
+        self.do("delete from member where pid=? and cid=?", key)
         for table in ("object", "attribute", "member"):
-            self._do(f"delete from {table} where pid=? and oid=?", key)
-        self._tally(0 if kind == ObjectKind.PARTITION else pid, kind, -1)
+            self.do(f"delete from {table} where pid=? and oid=?", key)
+        self.tally(0 if kind == ObjectKind.PARTITION else pid, kind, -1)
         if kind == ObjectKind.PARTITION:
-            self._do("delete from tally where pid=?", (pid - _SIGN,))
+            self.do("delete from tally where pid=?", (pid - SIGN,))
 
     def objects(self, pid: int, kind: int, start: int, limit: int) -> list[int]:
         if kind == ObjectKind.PARTITION:
-            rows = self._do(
+            rows = self.do(
                 "select pid from object where oid=? and pid>=? and pid>? order by pid limit ?",
-                (-_SIGN, start - _SIGN, -_SIGN, limit),
+                (-SIGN, start - SIGN, -SIGN, limit),
             )
         else:
-            rows = self._do(
+            rows = self.do(
                 "select oid from object where pid=? and kind=? and oid>=? order by oid limit ?",
-                (pid - _SIGN, kind, start - _SIGN, limit),
+                (pid - SIGN, kind, start - SIGN, limit),
             )
-        return [row[0] + _SIGN for row in rows]
+        return [row[0] + SIGN for row in rows]
 
     def last(self, pid: int) -> int:
         if pid:
-            found = self._one("select max(oid) from object where pid=?", pid - _SIGN)
+            found = self.one("select max(oid) from object where pid=?", pid - SIGN)
         else:
-            found = self._one("select max(pid) from object")
-        return 0 if found is None else found + _SIGN
+            found = self.one("select max(pid) from object")
+        return 0 if found is None else found + SIGN
 
     def free(self, pid: int, start: int, number: int) -> int | None:
         if pid:
-            rows = self._do(
-                "select oid from object where pid=? and oid>=? order by oid", (pid - _SIGN, start - _SIGN)
+            rows = self.do(
+                "select oid from object where pid=? and oid>=? order by oid", (pid - SIGN, start - SIGN)
             )
         else:
-            rows = self._do("select pid from object where oid=? and pid>=? order by pid", (-_SIGN, start - _SIGN))
+            rows = self.do("select pid from object where oid=? and pid>=? order by pid", (-SIGN, start - SIGN))
         for (taken,) in rows:
-            if taken + _SIGN - start >= number:
+            if taken + SIGN - start >= number:
                 break
-            start = taken + _SIGN + 1
+            start = taken + SIGN + 1
         return start if start + number <= 1 << 64 else None
 
     def count(self, pid: int, kind: int, start: int = 0) -> int:
         if start:
             if kind == ObjectKind.PARTITION:
-                which, values = "oid=? and pid>=?", (-_SIGN, start - _SIGN)
+                which, values = "oid=? and pid>=?", (-SIGN, start - SIGN)
             else:
-                which, values = "pid=? and oid>=?", (pid - _SIGN, start - _SIGN)
-            return self._one(f"select count(*) from object where kind=? and {which}", kind, *values) or 0
-        return self._one("select amount from tally where pid=? and kind=?", pid - _SIGN, kind) or 0
+                which, values = "pid=? and oid>=?", (pid - SIGN, start - SIGN)
+            return self.one(f"select count(*) from object where kind=? and {which}", kind, *values) or 0
+        return self.one("select amount from tally where pid=? and kind=?", pid - SIGN, kind) or 0
 
     def attribute(self, pid: int, oid: int, page: int, number: int) -> bytes | None:
-        found: bytes | None = self._one(
+        found: bytes | None = self.one(
             "select value from attribute where pid=? and oid=? and page=? and number=?",
-            pid - _SIGN, oid - _SIGN, page, number,
+            pid - SIGN, oid - SIGN, page, number,
         )
         return found
 
     def attributes(self, pid: int, oid: int, page: int | None) -> list[tuple[int, int, bytes]]:
         first, end = (0, PRIVATE_PAGE) if page is None else (page, page + 1)
-        return list(self._do(
+        return list(self.do(
             "select page, number, value from attribute where pid=? and oid=? and page>=? and page<? "
             "order by page, number",
-            (pid - _SIGN, oid - _SIGN, first, end),
+            (pid - SIGN, oid - SIGN, first, end),
         ))
 
     def set_attribute(self, pid: int, oid: int, page: int, number: int, value: bytes | None) -> None:
-        key = (pid - _SIGN, oid - _SIGN, page, number)
+        key = (pid - SIGN, oid - SIGN, page, number)
         if value is None:
-            self._do("delete from attribute where pid=? and oid=? and page=? and number=?", key)
+            self.do("delete from attribute where pid=? and oid=? and page=? and number=?", key)
         else:
-            self._do("insert or replace into attribute values (?, ?, ?, ?, ?)", (*key, value))
+            self.do("insert or replace into attribute values (?, ?, ?, ?, ?)", (*key, value))
 
     def join(self, pid: int, cid: int, oid: int, number: int) -> None:
         self._changed(pid)
-        self._do("insert or replace into member values (?, ?, ?, ?)", (pid - _SIGN, cid - _SIGN, oid - _SIGN, number))
+        self.do("insert or replace into member values (?, ?, ?, ?)", (pid - SIGN, cid - SIGN, oid - SIGN, number))
 
     def leave(self, pid: int, cid: int, oid: int) -> None:
         self._changed(pid)
-        self._do("delete from member where pid=? and cid=? and oid=?", (pid - _SIGN, cid - _SIGN, oid - _SIGN))
+        self.do("delete from member where pid=? and cid=? and oid=?", (pid - SIGN, cid - SIGN, oid - SIGN))
 
     def members(self, pid: int, cid: int, start: int, limit: int) -> list[int]:
-        rows = self._do(
+        rows = self.do(
             "select oid from member where pid=? and cid=? and oid>=? order by oid limit ?",
-            (pid - _SIGN, cid - _SIGN, start - _SIGN, limit),
+            (pid - SIGN, cid - SIGN, start - SIGN, limit),
         )
-        return [row[0] + _SIGN for row in rows]
+        return [row[0] + SIGN for row in rows]
 
     def member_count(self, pid: int, cid: int, start: int = 0) -> int:
-        found: int = self._one(
-            "select count(*) from member where pid=? and cid=? and oid>=?", pid - _SIGN, cid - _SIGN, start - _SIGN
+        found: int = self.one(
+            "select count(*) from member where pid=? and cid=? and oid>=?", pid - SIGN, cid - SIGN, start - SIGN
         )
         return found
 
     def memberships(self, pid: int, oid: int) -> list[tuple[int, int]]:
-        rows = self._do(
-            "select number, cid from member where pid=? and oid=? order by number", (pid - _SIGN, oid - _SIGN)
+        rows = self.do(
+            "select number, cid from member where pid=? and oid=? order by number", (pid - SIGN, oid - SIGN)
         )
-        return [(number, cid + _SIGN) for number, cid in rows]
+        return [(number, cid + SIGN) for number, cid in rows]
 
     def copy_partition(self, pid: int, new: int) -> None:
-        there, here = pid - _SIGN, new - _SIGN
+        there, here = pid - SIGN, new - SIGN
         self._changed(0)
         self._changed(new)
         for table, columns in _TABLES.items():
-            self._do(f"insert into {table} select ?, {columns} from {table} where pid=?", (here, there))
-        self._tally(0, ObjectKind.PARTITION, 1)
-
-    def copy_data(self, pid: int, oid: int, new_pid: int, new_oid: int) -> None:
-        there, here = (pid - _SIGN, oid - _SIGN), (new_pid - _SIGN, new_oid - _SIGN)
-        self._do("insert into piece select ?, ?, number, data from piece where pid=? and oid=?", (*here, *there))
-        length, pieces = self._do("select length, pieces from object where pid=? and oid=?", there).fetchone()
-        self._do("update object set length=?, pieces=? where pid=? and oid=?", (length, pieces, *here))
-        self._tally(new_pid, _PIECES, pieces)
-
-    # --- data
-
-    def length(self, pid: int, oid: int) -> int:
-        found: int = self._one("select length from object where pid=? and oid=?", pid - _SIGN, oid - _SIGN)
-        return found
-
-    def used(self, pid: int, oid: int) -> int:
-        if not pid:
-            pieces = self._one("select sum(amount) from tally where kind=?", _PIECES)
-        elif not oid:
-            pieces = self._one("select amount from tally where pid=? and kind=?", pid - _SIGN, _PIECES)
-        else:
-            pieces = self._one("select pieces from object where pid=? and oid=?", pid - _SIGN, oid - _SIGN)
-        return (pieces or 0) * _PIECE
-
-    def read(self, pid: int, oid: int, offset: int, length: int) -> bytes:
-        data = bytearray(length)
-        first = offset // _PIECE
-        rows = self._do(
-            "select number, data from piece where pid=? and oid=? and number>=? and number<?",
-            (pid - _SIGN, oid - _SIGN, first, -(-(offset + length) // _PIECE)),
-        )
-        for number, piece in rows:
-            at = number * _PIECE - offset
-            low, high = max(0, -at), min(_PIECE, length - at)
-            data[at + low : at + high] = piece[low:high]
-        return bytes(data)
-
-    def write(self, pid: int, oid: int, offset: int, data: Buffer) -> None:
-        view = memoryview(data)
-        end = offset + len(view)
-        key = (pid - _SIGN, oid - _SIGN)
-        at = offset
-        fresh = 0
-        while at < end:
-            number, low = divmod(at, _PIECE)
-            part = view[at - offset : at - offset + _PIECE - low]
-            old = self._one("select data from piece where pid=? and oid=? and number=?", *key, number)
-            fresh += old is None
-            whole = bytearray(old if old is not None else _PIECE)
-            whole[low : low + len(part)] = part
-            self._do("insert or replace into piece values (?, ?, ?, ?)", (*key, number, bytes(whole)))
-            at += len(part)
-        self._do(
-            "update object set length=max(length, ?), pieces=pieces+? where pid=? and oid=?", (end, fresh, *key)
-        )
-        self._tally(pid, _PIECES, fresh)
-
-    def _drop(self, pid: int, oid: int, first: int, end: int) -> None:
-        """Forget the pieces from `first` to before `end`."""
-        key = (pid - _SIGN, oid - _SIGN)
-        text = "delete from piece where pid=? and oid=? and number>=? and number<?"
-        gone = self._do(text, (*key, first, end)).rowcount
-        if gone:
-            self._do("update object set pieces=pieces-? where pid=? and oid=?", (gone, *key))
-            self._tally(pid, _PIECES, -gone)
-
-    def truncate(self, pid: int, oid: int, length: int) -> None:
-        old = self.length(pid, oid)
-        if length < old:
-            self.clear(pid, oid, length, old - length)
-            self._drop(pid, oid, -(-length // _PIECE), _SIGN - 1)
-        self._do("update object set length=? where pid=? and oid=?", (length, pid - _SIGN, oid - _SIGN))
-
-    def clear(self, pid: int, oid: int, offset: int, length: int) -> None:
-        end = offset + length
-        first, last = -(-offset // _PIECE), end // _PIECE
-        if first < last:
-            self._drop(pid, oid, first, last)
-            edges = [(offset, first * _PIECE), (last * _PIECE, end)]
-        else:
-            middle = min(first * _PIECE, end)
-            edges = [(offset, middle), (middle, end)]
-        for low, high in edges:
-            number = low // _PIECE
-            key = (pid - _SIGN, oid - _SIGN, number)
-            if low < high and (old := self._one("select data from piece where pid=? and oid=? and number=?", *key)):
-                base = number * _PIECE
-                new = old[: low - base] + bytes(high - low) + old[high - base :]
-                self._do("insert or replace into piece values (?, ?, ?, ?)", (*key, new))
-
-    def extents(self, pid: int, oid: int, offset: int, limit: int) -> list[Extent]:
-        end = self.length(pid, oid)
-        found: list[Extent] = []
-        at = start = offset     # from start to at is data not yet told
-        rows = self._do(
-            "select number from piece where pid=? and oid=? and number>=? order by number",
-            (pid - _SIGN, oid - _SIGN, offset // _PIECE),
-        )
-        for (number,) in rows:
-            low = max(number * _PIECE, offset)
-            if low > at:
-                found += [Extent(start, at - start, ExtentKind.DATA)] if at > start else []
-                found.append(Extent(at, low - at, ExtentKind.HOLE))
-                start = low
-                if len(found) >= limit:
-                    return found[:limit]
-            at = min((number + 1) * _PIECE, end)
-        if at > start:
-            found.append(Extent(start, at - start, ExtentKind.DATA))
-        if end > at:
-            found.append(Extent(at, end - at, ExtentKind.HOLE))
-        return found[:limit]
+            self.do(f"insert into {table} select ?, {columns} from {table} where pid=?", (here, there))
+        self.copy_all_data(there, here)
+        self.tally(0, ObjectKind.PARTITION, 1)

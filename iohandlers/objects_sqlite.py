@@ -1,4 +1,4 @@
-"""An object store in a folder: one SQLite database for objects, attributes, memberships and data (see `_objects`)."""
+"""An object store in a folder: a SQLite database, and a file beside it for large data (see `_objects`)."""
 
 from __future__ import annotations
 

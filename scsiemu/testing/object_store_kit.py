@@ -126,8 +126,8 @@ def _copy(tx: ObjectTransaction, pid: int, oid: int, chance: random.Random) -> A
 def _change(tx: ObjectTransaction, pid: int, oid: int, chance: random.Random) -> Any:
     """Change the data of a user object."""
     length = tx.length(pid, oid)
-    at = chance.choice((0, chance.randrange(20_000), _FAR))
-    size = chance.randrange(1, 9000)
+    at = chance.choice((0, chance.randrange(20_000), 65536 * chance.randrange(4), chance.randrange(200_000), _FAR))
+    size = chance.choice((chance.randrange(1, 9000), 4096, 65536, chance.randrange(1, 250_000)))
     verb = chance.randrange(3)
     if verb == 0:
         return tx.write(pid, oid, at, chance.randbytes(size))
@@ -179,7 +179,7 @@ def _members(tx: ObjectTransaction, pid: int, cid: int) -> list[Any]:
 
 def _data(tx: ObjectTransaction, pid: int, oid: int) -> list[Any]:
     length = tx.length(pid, oid)
-    near = tx.read(pid, oid, 0, min(length, 32_000)) if length else b""
+    near = tx.read(pid, oid, 0, min(length, 500_000)) if length else b""
     far = tx.read(pid, oid, length - min(length, 9000), min(length, 9000)) if length else b""
     extents = tx.extents(pid, oid, 0, 99)
     return [tx.memberships(pid, oid), length, tx.used(pid, oid), near, far, extents, tx.extents(pid, oid, 5000, 2)]

@@ -21,6 +21,7 @@ PIDS = (0x10000, 0x10001, 0x10002)
 OIDS = (0x10000, 0x10001, 0x10002)
 CIDS = (0x20000, 0x20001)
 PAGE = 0x10001
+LARGE = st.sampled_from((b"l" * 65536, b"m" * 66_000))     # some of it goes into the file beside the database
 
 pids, oids, cids = st.sampled_from(PIDS), st.sampled_from(OIDS), st.sampled_from(CIDS)
 
@@ -112,7 +113,7 @@ class ObjectModel(RuleBasedStateMachine):
         if self.expect(allowed, "CREATE AND WRITE", data, **fields) and found is not None:
             found.objects[oid] = (bytearray(at) + data if data else bytearray(), {}, {})
 
-    @rule(pid=pids, oid=oids, data=st.binary(min_size=1, max_size=9), at=st.integers(0, 9000))
+    @rule(pid=pids, oid=oids, data=st.binary(min_size=1, max_size=9) | LARGE, at=st.integers(0, 9000) | st.just(0))
     def write(self, pid: int, oid: int, data: bytes, at: int) -> None:
         """WRITE."""
         found = self.writable(pid)

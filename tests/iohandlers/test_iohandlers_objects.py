@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import select
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iohandlers.objects_memory import MemoryObjects
 from iohandlers.objects_memory import open_store as open_memory
 from iohandlers.objects_sqlite import open_store
+from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import PENDING, ExtentKind, Flush, Ticket
 from scsiemu.object_requests import ObjectKind, ObjectTransaction, Rollback, Transact
 from scsiemu.testing.object_store_kit import check_object_store
@@ -66,10 +68,13 @@ _STEPS = st.lists(
 )
 
 
+@pytest.mark.parametrize(("kind", "scale"), [("memory", 1), ("folder", 1), ("folder", 16)])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(_STEPS)
-def test_data_model(steps: list[tuple[str, int, int]]) -> None:
+def test_data_model(kind: str, scale: int, tmp_path_factory: Any, steps: list[tuple[str, int, int]]) -> None:
     """Data is what a bytearray would hold; extents cover it; holes are zeros; pieces are counted."""
-    store = open_memory()
+    store = open_memory() if kind == "memory" else open_store(path=str(tmp_path_factory.mktemp("osd")))
+    steps = [(verb, offset * scale, length * scale) for verb, offset, length in steps]
     model = bytearray()
     pid, oid = 1 << 16, 1 << 17
 
@@ -108,6 +113,97 @@ def test_data_model(steps: list[tuple[str, int, int]]) -> None:
     store.close()
 
     assert answer is None, answer
+
+
+LARGE = 65536                        # what goes into the file at once
+
+
+def make(tx: ObjectTransaction, data: bytes) -> None:
+    """A partition with an object that has this data."""
+    tx.create(1 << 16, 0, ObjectKind.PARTITION)
+    tx.create(1 << 16, 1 << 16, ObjectKind.USER)
+    tx.write(1 << 16, 1 << 16, 0, data)
+
+
+def whole(tx: ObjectTransaction) -> bytes:
+    """The data of that object."""
+    return tx.read(1 << 16, 1 << 16, 0, tx.length(1 << 16, 1 << 16))
+
+
+def test_large_data_in_file(tmp_path: Path) -> None:
+    """Large data lies in the file beside the database, small data does not; it survives; what is freed is used again
+    after a flush, and the file is cut."""
+    path = tmp_path / "osd"
+    data = secrets.token_bytes(3 * LARGE + 100)
+    store = open_store(path=str(path))
+    ask(store, Transact(lambda tx: make(tx, data)))
+    ask(store, Flush())
+    assert (path / "objects.data").read_bytes() == data[: 3 * LARGE]
+    store.close()
+
+    again = open_store(path=str(path))
+    assert ask(again, Transact(whole)) == data
+    ask(again, Transact(lambda tx: tx.write(1 << 16, 1 << 16, 0, bytes(LARGE))))
+    assert (path / "objects.data").stat().st_size == 4 * LARGE       # the old part is history not before a flush
+    ask(again, Flush())
+    ask(again, Transact(lambda tx: tx.write(1 << 16, 1 << 16, LARGE, bytes(LARGE))))
+    assert (path / "objects.data").stat().st_size == 4 * LARGE
+    ask(again, Transact(lambda tx: tx.erase()))
+    ask(again, Flush())
+    assert (path / "objects.data").stat().st_size == 0
+    assert sorted(each.name for each in path.iterdir()) == [
+        "lock", "objects.data", "objects.sqlite", "objects.sqlite-shm", "objects.sqlite-wal"
+    ]
+    again.close()
+
+
+def test_large_data_undone(tmp_path: Path) -> None:
+    """What is undone leaves what was there in the file, too."""
+    data = secrets.token_bytes(2 * LARGE)
+    store = open_store(path=str(tmp_path / "osd"))
+    ask(store, Transact(lambda tx: make(tx, data)))
+
+    def work(tx: ObjectTransaction) -> None:
+        for _ in range(3):
+            tx.write(1 << 16, 1 << 16, 0, bytes(2 * LARGE))
+        raise Rollback("refused")
+
+    assert ask(store, Transact(work)) == "refused"
+    assert ask(store, Transact(whole)) == data
+    store.close()
+
+
+def test_large_data_damaged(tmp_path: Path) -> None:
+    """Data in the file that is not what was written is a medium error; small writes over it and other objects go on."""
+    path = tmp_path / "osd"
+    store = open_store(path=str(path))
+    ask(store, Transact(lambda tx: make(tx, bytes(2 * LARGE))))
+    store.close()
+    with (path / "objects.data").open("r+b") as file:
+        file.write(b"x")
+    again = open_store(path=str(path))
+
+    failed = ask(again, Transact(whole))
+    assert isinstance(failed, IoFailed)
+    assert failed.fault == IoFault.MEDIUM
+    assert ask(again, Transact(lambda tx: tx.read(1 << 16, 1 << 16, LARGE, 9))) == bytes(9)
+    assert ask(again, Transact(lambda tx: tx.write(1 << 16, 1 << 16, 0, bytes(LARGE)))) is None
+    assert ask(again, Transact(whole)) == bytes(2 * LARGE)
+    again.close()
+
+
+def test_large_data_shared(tmp_path: Path) -> None:
+    """A copy of a partition shares what is in the file, until one of both is written."""
+    path = tmp_path / "osd"
+    store = open_store(path=str(path))
+    ask(store, Transact(lambda tx: make(tx, bytes(2 * LARGE))))
+    ask(store, Transact(lambda tx: tx.copy_partition(1 << 16, 1 << 17)))
+    assert (path / "objects.data").stat().st_size == 2 * LARGE
+    ask(store, Transact(lambda tx: tx.write(1 << 17, 1 << 16, 0, b"x" * LARGE)))
+
+    assert ask(store, Transact(whole)) == bytes(2 * LARGE)
+    assert ask(store, Transact(lambda tx: tx.read(1 << 17, 1 << 16, 0, 2 * LARGE))) == b"x" * LARGE + bytes(LARGE)
+    store.close()
 
 
 @pytest.mark.parametrize("seed", range(4))
