@@ -10,6 +10,8 @@ from typing import Final
 
 from devtypes.osd.attribute_lists import Attribute, encode_get_list, encode_set_list, parse_set_list
 from devtypes.osd.capability import CAPABILITY_1, CAPABILITY_2
+from devtypes.osd.continuation import DescriptorType, encode_segment
+from devtypes.osd.layouts import OSD_2
 from devtypes.osd.offsets import UNUSED, encode_offset
 from devtypes.osd.security import HMAC_SHA1, KeyPair, SecurityMethod, capability_key, data_out_info, request_icv
 from devtypes.osd.server import ObjectStorageDevice
@@ -17,12 +19,17 @@ from scsiemu._value import value
 from scsiemu.object_requests import ObjectKind
 from scsiemu.operations import OperationTable
 
-__all__ = ["Request", "Signature", "capability", "parse_attributes", "parse_ids", "request", "signing_key"]
+__all__ = [
+    "Request", "Signature", "capability", "parse_attributes", "parse_ids", "parse_matches", "query", "request",
+    "signing_key",
+]
 
 _TABLE: Final = {declared.name: declared for declared in OperationTable(ObjectStorageDevice)}
 _ROOM: Final = 1 << 16
 _ALL: Final = (1 << 40) - 1         # every permission
 _HEADER: Final = 24
+_MATCHES: Final = 13               # header of QUERY data
+_QUERY: Final = 0x20
 
 
 @value
@@ -160,3 +167,26 @@ def parse_ids(data_in: bytes) -> tuple[list[int], int]:
     following = int.from_bytes(data_in[8:16], "big")
     whole = len(data_in) - (len(data_in) - _HEADER) % 8
     return [int.from_bytes(data_in[at : at + 8], "big") for at in range(_HEADER, whole, 8)], following
+
+
+def query(criteria: list[tuple[int, int, bytes, bytes]], *, every: bool = True) -> bytes:
+    """The CDB continuation segment of QUERY: page, number, least and greatest value (empty for no bound) of each.
+
+    Args:
+        every: all have to match, not just one.
+    """
+    body = bytes((int(every), 0, 0, 0))
+    for page, number, least, greatest in criteria:
+        bounds = b"".join(len(each).to_bytes(2, "big") + each for each in (least, greatest))
+        body += struct.pack(">2xHII", 8 + len(bounds), page, number) + bounds
+    return encode_segment(OSD_2 + _QUERY, [(DescriptorType.QUERY, body)])
+
+
+def parse_matches(data_in: bytes) -> tuple[list[int], int]:
+    """The ids of QUERY data, and how many bytes the whole has."""
+    if len(data_in) < _MATCHES:
+        return [], 0
+    whole = int.from_bytes(data_in[:8], "big") + 8
+    end = min(len(data_in), whole)
+    end -= (end - _MATCHES) % 8
+    return [int.from_bytes(data_in[at : at + 8], "big") for at in range(_MATCHES, end, 8)], whole

@@ -4,11 +4,19 @@
     scsiemu osd mkpart URL [PID]                   make a partition
     scsiemu osd put URL PID FILE [OID]             keep a file (- is stdin) as an object
     scsiemu osd get URL PID OID [FILE]             fetch an object
-    scsiemu osd ls URL [PID]                       partitions, or objects of one
+    scsiemu osd ls URL [PID [CID]]                 partitions, objects of one, or members of a collection
+    scsiemu osd attr URL PID OID [PAGE]            all attributes, or those of a page
     scsiemu osd attr URL PID OID PAGE NUMBER [HEX] get an attribute, or set it
-    scsiemu osd rm URL PID [OID]                   remove an object, or an empty partition
+    scsiemu osd mkcoll URL PID [CID]               make a collection
+    scsiemu osd join URL PID CID OID...            make objects its members
+    scsiemu osd query URL PID CID PAGE NUMBER [MIN [MAX]]
+                                                   members whose attribute lies within bounds (hexadecimal, - for none)
+    scsiemu osd snapshot URL PID [NEWPID]          a copy of a partition that stays as it is
+    scsiemu osd restore URL PID SNAPSHOT           make a partition what its snapshot is
+    scsiemu osd rm URL PID [OID]                   remove an object or a collection, or an empty partition
 
-Numbers may be hexadecimal (0x10000). The commands are those of OSD-2 without security, or of OSD-1 with --osd1.
+PID and OID of 0 are the root and a partition for attr. Numbers may be hexadecimal (0x10000). The commands are those of
+OSD-2 without security, or of OSD-1 with --osd1. Files of any size go by in parts.
 """
 
 from __future__ import annotations
@@ -16,8 +24,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -25,7 +33,7 @@ from scsiemu import decode, registry
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.send import clear_attentions, connect_unit
 from scsiemu.sam import STATUS_NAMES, Status
-from scsiemu.sense import SenseKey, decode_sense
+from scsiemu.sense import CheckCondition, SenseKey, decode_sense
 from scsiemu.services import Client
 
 __all__ = ["add_arguments", "command"]
@@ -34,6 +42,12 @@ _PART: Final = 1 << 20
 _LIST: Final = 1 << 16
 _CURRENT_COMMAND: Final = 0xFFFFFFFE
 _LOGICAL_LENGTH: Final = (1, 0x82)
+_OBJECT_TYPE: Final = 2             # of the current command page
+_COLLECTION: Final = b"\x40"
+_ALL: Final = 0xFFFFFFFF
+_MOST_MATCHES: Final = 8 << 20      # bytes of QUERY data
+_MEMBERSHIPS: Final = 4             # page of user objects
+_FREE: Final = range(1, 0xFFFFFF01)  # numbers of memberships
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +84,11 @@ def command(arguments: argparse.Namespace) -> int:
         client.close()
     if arguments.json and told:
         print(json.dumps(told))
-    else:
-        for line in told.get("ids", [value for key, value in told.items() if key in ("id", "value")]):
-            print(line)
+        return ExitCode.OK
+    for line in told.get("ids", [value for key, value in told.items() if key in ("id", "value")]):
+        print(line)
+    for each in told.get("attributes", ()):
+        print(each["page"], each["number"], each["value"])
     return ExitCode.OK
 
 
@@ -89,7 +105,10 @@ class _Unit:
 
     def do(self, name: str, **rest: Any) -> tuple[Any, bytes]:
         """Send a command; it and its Data-In."""
-        sent = self.requests.request(name, version=self.version, **rest)
+        try:
+            sent = self.requests.request(name, version=self.version, **rest)
+        except KeyError:
+            raise Failure(f"osd: OSD-1 has no {name}", ExitCode.USAGE) from None
         outcome = self._client.execute(sent.cdb, data_out=sent.data_out, data_in_length=sent.data_in)
         sense = decode_sense(outcome.sense)
         recovered = sense is not None and sense.code.key == SenseKey.RECOVERED_ERROR
@@ -100,8 +119,16 @@ class _Unit:
 
     def attributes(self, name: str, *wanted: tuple[int, int], **rest: Any) -> list[bytes]:
         """A command that gets attributes; their values."""
+        return [each.value or b"" for each in self.found(name, *wanted, **rest)]
+
+    def found(self, name: str, *wanted: tuple[int, int], **rest: Any) -> list[Any]:
+        """The same with page, number and value."""
         sent, data = self.do(name, get=wanted, **rest)
-        return [each.value or b"" for each in self.requests.parse_attributes(sent, data, version=self.version)]
+        try:
+            found: list[Any] = self.requests.parse_attributes(sent, data, version=self.version)
+        except CheckCondition:
+            raise Failure(f"osd: {name}: more attributes than come at once: ask for a page", ExitCode.REFUSED) from None
+        return found
 
 
 def _format(unit: _Unit, words: list[str]) -> dict[str, Any]:
@@ -117,13 +144,14 @@ def _mkpart(unit: _Unit, words: list[str]) -> dict[str, Any]:
 
 def _put(unit: _Unit, words: list[str]) -> dict[str, Any]:
     pid, wanted = _number(words[0]), _number(words[2]) if len(words) > 2 else 0
-    data = _contents(words[1])
-    (made,) = unit.attributes("CREATE", (_CURRENT_COMMAND, 4), partition_id=pid, object_id=wanted)
-    oid = int.from_bytes(made, "big")
-    for at in range(0, len(data), _PART):
-        part = data[at : at + _PART]
-        unit.do("WRITE", data=part, partition_id=pid, object_id=oid, length=len(part), starting_byte_address=at)
-    return {"id": _shown(oid), "length": len(data)}
+    with _source(words[1]) as source:
+        (made,) = unit.attributes("CREATE", (_CURRENT_COMMAND, 4), partition_id=pid, object_id=wanted)
+        oid = int.from_bytes(made, "big")
+        at = 0
+        for part in _parts(source, words[1]):
+            unit.do("WRITE", data=part, partition_id=pid, object_id=oid, length=len(part), starting_byte_address=at)
+            at += len(part)
+    return {"id": _shown(oid), "length": at}
 
 
 def _get(unit: _Unit, words: list[str]) -> dict[str, Any]:
@@ -139,11 +167,13 @@ def _get(unit: _Unit, words: list[str]) -> dict[str, Any]:
 
 
 def _ls(unit: _Unit, words: list[str]) -> dict[str, Any]:
-    pid = _number(words[0]) if words else 0
+    name, fields = "LIST", {"partition_id": _number(words[0]) if words else 0}
+    if len(words) > 1:
+        name, fields["object_id"] = "LIST COLLECTION", _number(words[1])
     found: list[int] = []
     start = 0
     while True:
-        data = unit.do("LIST", data_in=_LIST, partition_id=pid, allocation_length=_LIST, initial_object_id=start)[1]
+        data = unit.do(name, data_in=_LIST, allocation_length=_LIST, initial_object_id=start, **fields)[1]
         some, start = unit.requests.parse_ids(data)
         found += some
         if not start or not some:
@@ -151,24 +181,78 @@ def _ls(unit: _Unit, words: list[str]) -> dict[str, Any]:
 
 
 def _attr(unit: _Unit, words: list[str]) -> dict[str, Any]:
-    pid, oid, page, number = (_number(word) for word in words[:4])
+    pid, oid = _number(words[0]), _number(words[1])
+    if len(words) < 4:
+        page = _number(words[2]) if len(words) > 2 else _ALL
+        found = unit.found("GET ATTRIBUTES", (page, _ALL), partition_id=pid, object_id=oid)
+        return {"attributes": [
+            {"page": _shown(each.page), "number": _shown(each.number), "value": each.value.hex()} for each in found
+        ]}
+    page, number = _number(words[2]), _number(words[3])
     if len(words) == 4:
-        (found,) = unit.attributes("GET ATTRIBUTES", (page, number), partition_id=pid, object_id=oid)
-        return {"value": found.hex()}
-    try:
-        data = bytes.fromhex(words[4])
-    except ValueError:
-        raise Failure(f"osd attr: {words[4]!r} is not hexadecimal", ExitCode.USAGE) from None
-    unit.do("SET ATTRIBUTES", set=((page, number, data),), partition_id=pid, object_id=oid)
+        (value,) = unit.attributes("GET ATTRIBUTES", (page, number), partition_id=pid, object_id=oid)
+        return {"value": value.hex()}
+    unit.do("SET ATTRIBUTES", set=((page, number, _bytes(words[4])),), partition_id=pid, object_id=oid)
     return {"set": True}
+
+
+def _mkcoll(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, wanted = _number(words[0]), _number(words[1]) if len(words) > 1 else 0
+    (made,) = unit.attributes("CREATE COLLECTION", (_CURRENT_COMMAND, 4), partition_id=pid, object_id=wanted)
+    return {"id": _shown(int.from_bytes(made, "big"))}
+
+
+def _join(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, cid = _number(words[0]), _number(words[1])
+    for word in words[2:]:
+        oid = _number(word)
+        known = unit.found("GET ATTRIBUTES", (_MEMBERSHIPS, _ALL), partition_id=pid, object_id=oid)
+        taken = {each.number for each in known}
+        free = next(number for number in _FREE if number not in taken)
+        value = cid.to_bytes(8, "big")
+        unit.do("SET ATTRIBUTES", set=((_MEMBERSHIPS, free, value),), partition_id=pid, object_id=oid)
+    return {"joined": len(words) - 2}
+
+
+def _query(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, cid, page, number = (_number(word) for word in words[:4])
+    least, greatest = (_bytes(word) if word != "-" else b"" for word in [*words[4:], "-", "-"][:2])
+    criteria = unit.requests.query([(page, number, least, greatest)])
+    room = _LIST
+    while True:
+        data = unit.do(
+            "QUERY", data=criteria, data_in=room, partition_id=pid, object_id=cid, allocation_length=room,
+            cdb_continuation_length=len(criteria),
+        )[1]
+        found, whole = unit.requests.parse_matches(data)
+        if whole <= len(data) or room >= _MOST_MATCHES:
+            return {"ids": [_shown(each) for each in found]}
+        room = min(whole, _MOST_MATCHES)
+
+
+def _snapshot(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, wanted = _number(words[0]), _number(words[1]) if len(words) > 1 else 0
+    (made,) = unit.attributes(
+        "CREATE SNAPSHOT", (_CURRENT_COMMAND, 3), partition_id=pid, other_partition_id=wanted
+    )
+    return {"id": _shown(int.from_bytes(made, "big"))}
+
+
+def _restore(unit: _Unit, words: list[str]) -> dict[str, Any]:
+    pid, snapshot = _number(words[0]), _number(words[1])
+    unit.do("RESTORE PARTITION FROM SNAPSHOT", partition_id=pid, other_partition_id=snapshot)
+    return {"restored": True}
 
 
 def _rm(unit: _Unit, words: list[str]) -> dict[str, Any]:
     pid = _number(words[0])
-    if len(words) > 1:
-        unit.do("REMOVE", partition_id=pid, object_id=_number(words[1]))
-    else:
+    if len(words) == 1:
         unit.do("REMOVE PARTITION", partition_id=pid)
+        return {"removed": True}
+    oid = _number(words[1])
+    wanted = (_CURRENT_COMMAND, _OBJECT_TYPE)
+    (kind,) = unit.attributes("GET ATTRIBUTES", wanted, partition_id=pid, object_id=oid)
+    unit.do("REMOVE COLLECTION" if kind == _COLLECTION else "REMOVE", partition_id=pid, object_id=oid)
     return {"removed": True}
 
 
@@ -177,8 +261,13 @@ _ACTIONS: Final[dict[str, tuple[Callable[[_Unit, list[str]], dict[str, Any]], in
     "mkpart": (_mkpart, 0, 1),
     "put": (_put, 2, 3),
     "get": (_get, 2, 3),
-    "ls": (_ls, 0, 1),
-    "attr": (_attr, 4, 5),
+    "ls": (_ls, 0, 2),
+    "attr": (_attr, 2, 5),
+    "mkcoll": (_mkcoll, 1, 2),
+    "join": (_join, 3, 1 << 16),
+    "query": (_query, 4, 6),
+    "snapshot": (_snapshot, 1, 2),
+    "restore": (_restore, 2, 2),
     "rm": (_rm, 1, 2),
 }
 
@@ -204,10 +293,28 @@ def _shown(number: int) -> str:
     return f"{number:#x}"
 
 
-def _contents(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
+def _bytes(text: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Failure(f"osd: {text!r} is not hexadecimal", ExitCode.USAGE) from None
+
+
+def _source(path: str) -> AbstractContextManager[BinaryIO]:
+    if path == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(path).open("rb")
     except OSError as error:
         raise Failure(f"osd put: {path} cannot be read: {error.strerror}") from None
+
+
+def _parts(source: BinaryIO, path: str) -> Iterator[bytes]:
+    while True:
+        try:
+            part = source.read(_PART)
+        except OSError as error:
+            raise Failure(f"osd put: {path} cannot be read: {error.strerror}") from None
+        if not part:
+            return
+        yield part

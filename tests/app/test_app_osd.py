@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from scsiemu.app.main import main
 from scsiemu.testing.served import IscsiTarget
 
 SECONDS = 60
+PUT_KIB = 100 << 10                 # the most that `put` takes, whatever it puts
 
 
 def osd(*words: str, code: int = 0) -> str:
@@ -53,6 +55,67 @@ def test_osd_objects_outlive_server(version: list[str], tmp_path: Path) -> None:
         osd("rm", url, pid, oid, *version)
         osd("rm", url, pid, *version)
         assert osd("ls", url, *version) == ""
+
+
+def test_osd_collections_and_snapshots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Collections are queried, a snapshot gives back what was removed; everything is there as JSON, too."""
+
+    def osd(*words: str, code: int = 0) -> str:
+        assert main(["osd", *words]) == code
+        return capsys.readouterr().out
+
+    with IscsiTarget("--osd", str(tmp_path / "osd")) as served:
+        url = served.url
+        pid = osd("mkpart", url).strip()
+        oids = []
+        for size in (1, 2, 3):
+            (tmp_path / "in").write_bytes(bytes(size))
+            oids.append(osd("put", url, pid, str(tmp_path / "in")).strip())
+        cid = osd("mkcoll", url, pid).strip()
+        osd("join", url, pid, cid, *oids[1:])
+        osd("attr", url, pid, oids[0], "0x10001", "1", "05")
+        osd("attr", url, pid, oids[1], "0x10001", "1", "05")
+        osd("attr", url, pid, oids[2], "0x10001", "1", "07")
+
+        assert osd("ls", url, pid, cid).split() == oids[1:]
+        assert osd("query", url, pid, cid, "0x10001", "1", "04", "06").split() == [oids[1]]
+        assert osd("query", url, pid, cid, "0x10001", "1", "06").split() == [oids[2]]
+        assert json.loads(osd("query", url, pid, cid, "1", "0x82", "--json")) == {"ids": oids[1:]}
+        assert {"page": "0x10001", "number": "0x1", "value": "05"} in json.loads(
+            osd("attr", url, pid, oids[0], "--json")
+        )["attributes"]
+        assert osd("attr", url, pid, oids[0], "0x10001") == "0x10001 0x1 05\n"
+
+        snapshot = osd("snapshot", url, pid).strip()
+        osd("rm", url, pid, oids[0])
+        osd("rm", url, pid, cid, code=4)            # it has members
+        assert osd("ls", url, pid).split() == oids[1:]
+        osd("put", url, snapshot, str(tmp_path / "in"), code=4)
+        osd("restore", url, pid, snapshot)
+        assert osd("ls", url, pid).split() == oids
+        osd("query", url, pid, cid, "1", "0x82", "--osd1", code=2)
+        osd("attr", url, pid, oids[0], "1", "9", "no", code=2)
+
+
+def test_osd_streams(tmp_path: Path) -> None:
+    """What comes from a pipe goes on while it comes, and a large object does not have to fit into memory."""
+    with IscsiTarget("--osd", str(tmp_path / "osd")) as served:
+        pid = osd("mkpart", served.url).strip()
+        command = [sys.executable, "-m", "scsiemu.app", "osd", "put", served.url, pid, "-", "--json"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as putting:
+            assert putting.stdin is not None
+            assert putting.stdout is not None
+            for turn in range(150):
+                putting.stdin.write(bytes((turn,)) * (1 << 20))
+            _, peak = Path(f"/proc/{putting.pid}/status").read_text().split("VmHWM:")
+            putting.stdin.close()
+            told = json.loads(putting.stdout.read())
+        assert int(peak.split()[0]) < PUT_KIB
+        assert told["length"] == 150 << 20
+        osd("get", served.url, pid, told["id"], str(tmp_path / "out"))
+        data = (tmp_path / "out").read_bytes()
+        assert [data[at << 20] for at in range(150)] == list(range(150))
+        assert len(data) == 150 << 20
 
 
 def test_osd_wrong_use() -> None:
@@ -128,4 +191,5 @@ def test_osd_document(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert (ended.returncode, ended.stdout) == (0, "0x10000\n0x10000\n0x10000\n68656c6c6f\nhello\n"), ended.stderr
+    told = ["0x10000"] * 3 + ["68656c6c6f", "0x20000", "0x10000", "0x10001", "hello"]
+    assert (ended.returncode, ended.stdout.split("\n")[:-1]) == (0, told), ended.stderr
