@@ -11,6 +11,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.disc import Disc
+from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from devtypes.vmmc.read_cd import ReadCd
 from devtypes.vmmc.sector import msf_to_lba
 from devtypes.vmmc.toc import address
@@ -85,7 +86,7 @@ class AudioPlay(ReadCd):
         """Begin to play. Raises CheckCondition where it is not audio."""
         disc = self.loaded
         if not disc.kind.is_cd:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         if start < -150 or start >= disc.capacity_end or end > disc.capacity_end:
             raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field=field)
         if end < start:
@@ -223,7 +224,7 @@ class AudioPlay(ReadCd):
         """Audio status, and with SUBQ the position, the media catalogue number, or the ISRC of a track."""
         disc = self.loaded
         if not disc.kind.is_cd:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         body = b""
         if cdb.subq:
             if cdb.parameter_list == 1:

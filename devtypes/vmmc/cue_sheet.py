@@ -60,8 +60,18 @@ class CuePlan:
         self.next = self.segment.start
         self.cd_text = b""
 
+    def room(self) -> int:
+        """Blocks that can come in one piece from here: up to where their size changes, or some are left out."""
+        assert self.segment is not None
+        end = self.segment.end
+        for following in self._segments:
+            if following.start != end or following.size != self.segment.size:
+                break
+            end = following.end
+        return end - self.next
+
     def written(self, blocks: int) -> None:
-        """So many blocks more are there."""
+        """So many blocks more of the segment are there."""
         segment = self.segment
         assert segment is not None
         self.next += blocks

@@ -9,6 +9,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.profiles import Family
+from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from devtypes.vmmc.speed import Speeds
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
@@ -70,7 +71,7 @@ class Keys(Speeds):
         if sense is not None:
             raise CheckCondition(sense.code)
         if self.loaded.kind.family != Family.DVD:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         if form == KeyFormat.ASF:
             return Completion(bytes((0, 6, 0, 0, 0, 0, 0, 0)))
         raise CheckCondition(asc.COPY_PROTECTION_KEY_EXCHANGE_FAILURE_KEY_NOT_PRESENT)

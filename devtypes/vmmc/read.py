@@ -21,9 +21,10 @@ from scsiemu.io_requests import DataOut, Flush, Read
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, SenseKey
 
-__all__ = ["MOST_BLOCKS", "NOT_RECORDED", "Reading"]
+__all__ = ["INCOMPATIBLE_MEDIUM", "MOST_BLOCKS", "NOT_RECORDED", "Reading"]
 
 MOST_BLOCKS: Final = 16384          # of one command: 32 MiB
+INCOMPATIBLE_MEDIUM: Final = asc.with_key(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT, SenseKey.ILLEGAL_REQUEST)
 NOT_RECORDED: Final = asc.with_key(asc.NO_ADDITIONAL_SENSE_INFORMATION, SenseKey.BLANK_CHECK)
 _RANGE: Final = ("lba", "transfer_length")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.disc import Asking, Disc, Track
-from devtypes.vmmc.read import NOT_RECORDED, Reading
+from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM, NOT_RECORDED, Reading
 from devtypes.vmmc.sector import (
     AUDIO_SIZE,
     FORM_2_SUBHEADER,
@@ -90,7 +90,7 @@ class ReadCd(Reading):
     def _read_cd(self, cdb: CdbFields, lba: int, count: int) -> Steps:
         disc = self.loaded
         if not disc.kind.is_cd:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         if cdb.sector_type > SectorType.FORM_2:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="sector_type")
         if cdb.sub_channel not in (0, 1, 2, 4):
@@ -162,7 +162,7 @@ class ReadCd(Reading):
     def read_header(self, command: Command, cdb: CdbFields) -> Steps:
         """The header of a data sector: its mode and its address."""
         if not self.loaded.kind.is_cd:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         if cdb.lba >= self.loaded.capacity_end:
             raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba", information=cdb.lba)
         ((sector, _),) = yield from self.sectors(cdb.lba, 1)

@@ -150,7 +150,7 @@ class Recorder(OpticalModes):
         segment = plan.segment
         if segment is None or lba != plan.next:
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
-        if lba + count > segment.end:
+        if count > plan.room():
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
         return segment.track, segment.size
 
@@ -182,26 +182,39 @@ class Recorder(OpticalModes):
         if not blocks:
             return 0
         rehearsal = self._rehearse(disc)
+        self.unsaved = True
+        if self.plan is not None:
+            yield from self._record_planned(disc, self.plan, memoryview(data), size, rehearsal=rehearsal)
+            return blocks
         if track not in disc.tracks:
             track = self._begin_track(disc, track)
-        elif disc.kind.is_cd and self.plan is None and track.blank and not disc.random:
+        elif disc.kind.is_cd and track.blank and not disc.random:
             self._shape_track(track)
-        self.unsaved = True
-        if lba < track.base:                    # a pause that is not kept
-            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if not rehearsal:
-            kept = self._kept(track.form, data, size, blocks)
-            yield from Write(track.place(lba), len(kept), kept)
+            yield from self._store(track, lba, data, size, blocks)
         if disc.random:
             self._mark(disc, lba, blocks)
-            return blocks
-        track.next = lba + blocks
-        plan = self.plan
-        if plan is not None:
-            plan.written(blocks)
-            if plan.segment is None:
-                yield from self.finish_plan(disc)
+        else:
+            track.next = lba + blocks
         return blocks
+
+    def _record_planned(
+        self, disc: Disc, plan: CuePlan, data: memoryview, size: int, *, rehearsal: bool
+    ) -> Asking[None]:
+        """Blocks that a cue sheet has announced, perhaps of several tracks."""
+        while len(data) >= size and (segment := plan.segment) is not None:
+            blocks = min(len(data) // size, segment.end - plan.next)
+            if not rehearsal:
+                yield from self._store(segment.track, plan.next, data[: blocks * size], size, blocks)
+            segment.track.next = plan.next + blocks
+            plan.written(blocks)
+            data = data[blocks * size :]
+        if plan.segment is None:
+            yield from self.finish_plan(disc)
+
+    def _store(self, track: Track, lba: int, data: Buffer, size: int, blocks: int) -> Asking[None]:
+        kept = self._kept(track.form, data, size, blocks)
+        yield from Write(track.place(lba), len(kept), kept)
 
     @staticmethod
     def _mark(disc: Disc, lba: int, blocks: int) -> None:

@@ -14,6 +14,7 @@ from devtypes.vmmc import layouts
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.information import Information
 from devtypes.vmmc.profiles import Family
+from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion
@@ -47,7 +48,7 @@ class DiscStructures(Information):
         if cdb.format == _ALL_LAYERS:
             return Completion(_with_header(self._list(disc)))
         if disc.kind.family != family:
-            raise CheckCondition(asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(INCOMPATIBLE_MEDIUM)
         if cdb.layer >= disc.kind.layers:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="layer")
         form = self._forms(disc).get(cdb.format)

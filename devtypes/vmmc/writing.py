@@ -12,7 +12,7 @@ from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
 from devtypes.vmmc.modes import WriteType
 from devtypes.vmmc.profiles import Family
-from devtypes.vmmc.recording import Recorder
+from devtypes.vmmc.recording import NOT_WRITABLE, Recorder
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
@@ -113,7 +113,7 @@ class Writing(Recorder):
         """A session is announced: its tracks, and in what form their blocks come."""
         disc = self.check_recordable(command)
         if not disc.kind.is_cd:
-            raise CheckCondition(asc.CANNOT_WRITE_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(NOT_WRITABLE)
         if self.parameters.write_type != WriteType.SESSION_AT_ONCE:
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
         if disc.finalized or (disc.in_session(disc.open_session) and self.plan is None):
@@ -281,7 +281,7 @@ class Writing(Recorder):
         """C0h is persistent write protection, 0Fh a timestamp, which is taken and kept nowhere."""
         disc = self.loaded
         if disc.kind.pressed:
-            raise CheckCondition(asc.CANNOT_WRITE_MEDIUM_INCOMPATIBLE_FORMAT)
+            raise CheckCondition(NOT_WRITABLE)
         data = command.parameter_list
         if cdb.format == 0x0F:
             if cdb.parameter_list_length < 18:

@@ -7,6 +7,7 @@ import struct
 import pytest
 from vmmc_bench import BLOCK, Bench, image
 
+from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from devtypes.vmmc.sector import mode_1_sector
 from devtypes.vmmc.subchannel import crc_16
 from scsiemu import asc
@@ -135,7 +136,7 @@ def test_structures_of_a_dvd() -> None:
     assert [listed[at] for at in range(4, len(listed), 4)] == [0, 1, 4]
     assert len(physical) == 2052
     assert physical[8:16] == struct.pack(">II", 0x30000, 0x3003F)
-    incompatible = asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT
+    incompatible = INCOMPATIBLE_MEDIUM
     assert bench.do("READ DISC STRUCTURE", media_type=1, format=0, allocation_length=9).code == incompatible
     assert Bench().do("READ DISC STRUCTURE", format=0, allocation_length=9).code == incompatible
     assert bench.do("READ DISC STRUCTURE", format=0x77, allocation_length=9).code == asc.INVALID_FIELD_IN_CDB
@@ -150,7 +151,7 @@ def test_keys_are_not_there() -> None:
         asc.COPY_PROTECTION_KEY_EXCHANGE_FAILURE_KEY_NOT_PRESENT
     )
     assert Bench().do("REPORT KEY", key_format=0, allocation_length=8).code == (
-        asc.CANNOT_READ_MEDIUM_INCOMPATIBLE_FORMAT
+        INCOMPATIBLE_MEDIUM
     )
 
 

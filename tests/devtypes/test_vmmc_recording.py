@@ -127,9 +127,9 @@ def test_cd_r_session_at_once_mixed_mode() -> None:
     for lba in range(-150, 300, 30):
         assert burner.write(lba, image(30)) is None
     sound = image(300, 2352)
-    assert burner.write(300, sound[: 160 * 2352], 2352) == asc.INVALID_FIELD_IN_CDB
-    for lba in range(300, 600, 25):
-        assert burner.write(lba, sound[(lba - 300) * 2352 : (lba - 275) * 2352], 2352) is None
+    assert burner.write(300, sound + sound[:2352], 2352) == asc.INVALID_FIELD_IN_CDB
+    for lba in range(300, 600, 20):                     # one of them crosses from the pause into the track
+        assert burner.write(lba, sound[(lba - 300) * 2352 : (lba - 280) * 2352], 2352) is None
 
     assert burner.disc() == (2, 3, 1)
     assert burner.data("READ(10)", lba=270, transfer_length=30) == image(30)
