@@ -1,7 +1,7 @@
 """The mode pages of an optical drive (MMC-6 clause 7, MMC-3 5.5.10 for what was dropped since and is still asked for).
 
-There are no block descriptors. What page 05h says holds for writing, SOTC of page 0Eh for audio play; speeds in page
-2Ah are as SET CD SPEED has them.
+There are no block descriptors. Page 03h is there for those who ask for it; no disc of ours is Mount Rainier formatted.
+What page 05h says holds for writing, SOTC of page 0Eh for audio play; speeds in page 2Ah are as SET CD SPEED has them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scsiemu.mode_pages import ModeFieldRefused, ModePage
 from scsiemu.spc_mode_pages import CONTROL_EXTENSION, DISCONNECT_RECONNECT
 
 __all__ = [
-    "CACHING", "CAPABILITIES", "CD_AUDIO_CONTROL", "CD_DEVICE_PARAMETERS", "READ_WRITE_ERROR_RECOVERY",
+    "CACHING", "CAPABILITIES", "CD_AUDIO_CONTROL", "CD_DEVICE_PARAMETERS", "MRW", "READ_WRITE_ERROR_RECOVERY",
     "TIMEOUT_AND_PROTECT", "VERIFY_ERROR_RECOVERY", "WRITE_PARAMETERS", "OpticalModes", "WriteType",
 ]
 
@@ -36,6 +36,10 @@ READ_WRITE_ERROR_RECOVERY: Final = ModePage(
     0x01, 0x00, "Read/Write Error Recovery",
     PageLayout("awre*=1 arre* tb* rc* _ per* dte* dcr* read_retry_count*:8=5 _:32 write_retry_count*:8=1 _:24"),
     standard="MMC-6 7.3",
+)
+
+MRW: Final = ModePage(
+    0x03, 0x00, "MRW", PageLayout("_:8 _:7 lba_space _:32"), savable=False, standard="MMC-6 7.4",
 )
 
 WRITE_PARAMETERS: Final = ModePage(
@@ -110,8 +114,8 @@ class OpticalModes(Keys):
             if page.key not in (CONTROL_EXTENSION.key, DISCONNECT_RECONNECT.key)
         ]
         return [
-            *pages, READ_WRITE_ERROR_RECOVERY, WRITE_PARAMETERS, VERIFY_ERROR_RECOVERY, CACHING, CD_DEVICE_PARAMETERS,
-            CD_AUDIO_CONTROL, TIMEOUT_AND_PROTECT, CAPABILITIES,
+            *pages, READ_WRITE_ERROR_RECOVERY, MRW, WRITE_PARAMETERS, VERIFY_ERROR_RECOVERY, CACHING,
+            CD_DEVICE_PARAMETERS, CD_AUDIO_CONTROL, TIMEOUT_AND_PROTECT, CAPABILITIES,
         ]
 
     def check_mode_page(self, page: ModePage, wanted: CdbFields) -> Mapping[str, int]:

@@ -11,6 +11,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
@@ -121,8 +122,9 @@ class DriverCalls:
                 line.driver.release(handle)
                 raise
             file.line, file.handle = line, handle
-            file.ours.send(b"\0")       # so that poll(2) always finds it ready
             opened(file)
+            with suppress(OSError):     # whoever opened it has ended already, which is seen soon
+                file.ours.send(b"\0")   # so that poll(2) always finds it ready
             return LATER
 
         return self.start(line, line.driver.open(path, flags), note, finish)
