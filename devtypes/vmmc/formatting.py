@@ -30,6 +30,7 @@ _TYPES: Final = {
     "dvd-ram": (0x00, 0x01), "dvd-rw": (0x00, 0x10, 0x15), "dvd+rw": (0x00, 0x26), "bd-re": (0x00, 0x30, 0x31),
     "bd-r": (0x00, 0x32),
 }
+_SPARE_AS_ASKED: Final = 0x30                               # spare areas are what the number of blocks leaves
 _WHOLE: Final = frozenset((0x26, 0x10, 0x15, 0x31))         # types without spare areas
 
 
@@ -175,7 +176,7 @@ class Formatting(Writing):
         most = self._blocks(disc, number)
         if blocks in (0, 0xFFFFFFFF) or disc.kind.name in ("dvd+rw", "bd-r"):
             blocks = min(blocks or most, most)
-        if blocks > disc.whole or blocks % disc.kind.blocks:
+        if blocks > (disc.whole if number == _SPARE_AS_ASKED else most) or blocks % disc.kind.blocks:
             raise _invalid(4)
         if disc.kind.name == "bd-r" and not disc.blank:
             raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)

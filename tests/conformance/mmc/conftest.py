@@ -29,7 +29,7 @@ from scsiemu.io_requests import Store, Write
 from scsiemu.nexus import Protocol, TargetPort
 from scsiemu.target import Target
 
-_ROOM: Final = 24000                    # blocks of recordable discs
+_ROOM: Final = 65536                    # blocks of recordable discs
 _BURNT: Final = 30                      # blocks of a command
 
 # The mixed disc: a data track, a pause that belongs to the first song, two songs, the lead-out.
