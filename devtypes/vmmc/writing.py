@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from devtypes.vmmc import layouts
+from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.cue_sheet import parse_cue_sheet
 from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
@@ -16,7 +17,7 @@ from devtypes.vmmc.recording import NOT_WRITABLE, Recorder
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
-from scsiemu.io_requests import DataOut
+from scsiemu.io_requests import DataOut, Fill
 from scsiemu.operations import DataDirection, Result, operation
 from scsiemu.sense import CheckCondition
 
@@ -214,6 +215,10 @@ class Writing(Recorder):
     def _close_track(self, disc: Disc, track: Track | None) -> Steps:
         yield from self.bring_to_medium()
         if track is not None and not track.complete:
+            missing = track.end - track.next
+            if track.reserved and missing:          # all that was reserved belongs to the track: zeros fill it up
+                yield from Fill(track.place(track.next), missing * BLOCK, bytes(BLOCK))
+                track.next = track.end
             self.end_track(track)
             self.unsaved = True
             yield from self.save_disc(disc)

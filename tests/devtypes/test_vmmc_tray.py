@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from vmmc_bench import Bench
 
 from scsiemu import asc
@@ -109,66 +107,3 @@ def test_power_conditions() -> None:
     assert bench.do("READ(10)", lba=0, transfer_length=1).good
     assert events(bench.initiator, 0x04)[5] == 1
     assert bench.do("START STOP UNIT", power_condition=7).code == asc.INVALID_FIELD_IN_CDB
-
-
-class TrayMachine(RuleBasedStateMachine):
-    """Tray, disc and prevention against the simplest model of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bench = Bench()
-        self.open = False
-        self.disc = True
-        self.prevents = False
-
-    @rule()
-    def eject(self) -> None:
-        code = eject(self.bench)
-        if self.prevents:
-            assert code == asc.MEDIUM_REMOVAL_PREVENTED
-        else:
-            assert code is None
-            self.open = True
-
-    @rule()
-    def load(self) -> None:
-        assert self.bench.do("START STOP UNIT", loej=1, start=1).code in (None, CHANGED)
-        self.open = False
-
-    @rule()
-    def take(self) -> None:
-        if self.open and self.disc:
-            assert self.bench.drive.remove() == "disc"
-            self.disc = False
-
-    @rule()
-    def insert(self) -> None:
-        if self.open and not self.disc:
-            self.bench.drive.insert("disc")
-            self.open, self.disc = False, True
-            self.bench.initiator.clear_attentions()
-
-    @rule()
-    def prevent(self) -> None:
-        assert self.bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
-        self.prevents = True
-
-    @rule()
-    def allow(self) -> None:
-        assert self.bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=0).good
-        self.prevents = False
-
-    @invariant()
-    def tells_the_truth(self) -> None:
-        expected = OPEN if self.open else None if self.disc else asc.MEDIUM_NOT_PRESENT_TRAY_CLOSED
-        assert self.bench.do("TEST UNIT READY").code == expected
-        assert self.bench.drive.medium == ("disc" if self.disc else None)
-        status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
-        while self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[4]:
-            status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
-        status = self.bench.data("GET EVENT STATUS NOTIFICATION", polled=1, classes=0x10, allocation_length=8)[5]
-        assert status == self.open | (self.disc and not self.open) << 1
-
-
-TestTrayMachine = TrayMachine.TestCase
-TestTrayMachine.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)

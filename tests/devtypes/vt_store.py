@@ -57,7 +57,8 @@ class CutStore:
         else:
             assert isinstance(request, Flush)
             self.flushes += 1
-            self.durable[:] = self.now
+            for offset, data in self.unflushed:
+                self.durable[offset : offset + len(data)] = data
             self.unflushed.clear()
         return None
 

@@ -1,0 +1,303 @@
+"""Tracks and sessions of recordable discs against a model of them, cuts of power among the steps."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from test_vmmc_recording import Burner
+from vmmc_bench import BLOCK
+from vt_store import CutStore, perform
+
+from devtypes.vmmc.disc_format import encode, open_native, stored_size
+from devtypes.vmmc.profiles import KINDS
+from scsiemu import asc
+from scsiemu.io_requests import Flush
+
+# Capacity, blocks of an ECC block, between tracks, between the first session and the next, between later ones.
+DISCS = {
+    "cd-rw": (26000, 1, 150, 11400, 6900), "cd-r": (26000, 1, 150, 11400, 6900), "dvd+r": (12000, 16, 0, 4096, 4096),
+    "bd-r": (2400, 32, 0, 0, 0), "dvd-rw": (30400, 16, 0, 28672, 28672),
+}
+MULTI = 3
+SYNC = "SYNCHRONIZE CACHE"
+
+
+@dataclass
+class Track:
+    """A track: where it begins, its blocks, the room that was reserved for it."""
+
+    start: int
+    session: int
+    room: int = 0
+    blocks: list[bytes] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def next(self) -> int:
+        return self.start + len(self.blocks)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.room) and not self.complete and len(self.blocks) < self.room
+
+
+@dataclass
+class Model:
+    """A disc: what is on it, in which order."""
+
+    kind: str
+    tracks: list[Track] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)       # of the sessions
+    final: bool = False
+
+    @property
+    def session(self) -> int:
+        return len(self.ends) + 1
+
+    def begin(self) -> int:
+        """Where a further track would begin."""
+        _, step, pause, first, later = DISCS[self.kind]
+        if not self.tracks:
+            return 0
+        if self.tracks[-1].session < self.session:
+            start = self.ends[-1] + (first if len(self.ends) == 1 else later)
+            return start + -start % step
+        last = self.tracks[-1]
+        return (last.start + last.room if last.room else last.next) + pause
+
+    def opened(self) -> Track | None:
+        """The track that takes all the room that is left."""
+        return next((track for track in self.tracks if not track.complete and not track.room), None)
+
+    def pad(self) -> None:
+        """What SYNCHRONIZE CACHE does to tracks."""
+        step = DISCS[self.kind][1]
+        for track in self.tracks:
+            if track.complete or not track.blocks:
+                continue
+            if step == 1 and not track.partial:
+                end(track)
+            elif step > 1:
+                track.blocks += [bytes(BLOCK)] * (-track.next % step)
+
+
+def end(track: Track) -> None:
+    """Nothing can be added."""
+    track.complete, track.room = True, 0
+
+
+class RecordingMachine(RuleBasedStateMachine):
+    """A disc and its model. `safe` is what a cut leaves: the disc as it was at the last command that saved it."""
+
+    burner: Burner
+    seed = 0
+
+    @initialize(kind=st.sampled_from(sorted(DISCS)))
+    def begin(self, kind: str) -> None:
+        self.store = CutStore(stored_size(KINDS[kind], DISCS[kind][0]))
+        self.disc = Model(kind)
+        self.safe = Model(kind)
+        self._open()
+
+    def _open(self) -> None:
+        self.burner = Burner(self.disc.kind, store=self.store)
+        self.burner.parameters(multi_session=MULTI)
+
+    def _saved(self) -> None:
+        self.safe = copy.deepcopy(self.disc)
+
+    def _room(self) -> bool:
+        return not self.disc.final and self.disc.begin() + 200 < DISCS[self.disc.kind][0]
+
+    @precondition(_room)
+    @rule(count=st.integers(1, 40), reserved=st.booleans())
+    def write(self, count: int, reserved: bool) -> None:
+        track = next((each for each in self.disc.tracks if each.partial), None) if reserved else self.disc.opened()
+        if track is None:
+            if self.disc.opened() is not None:
+                return
+            track = Track(self.disc.begin(), self.disc.session)
+        self.seed += 1
+        new = [(self.seed * 1000 + at).to_bytes(4, "big") * 512 for at in range(count)]
+        code = self.burner.write(track.next, b"".join(new))
+        if track.room and len(track.blocks) + count > track.room:
+            assert code == asc.END_OF_USER_AREA_ENCOUNTERED_ON_THIS_TRACK
+            return
+        assert code is None
+        if track not in self.disc.tracks:
+            self.disc.tracks.append(track)
+        track.blocks += new
+
+    @rule(offset=st.sampled_from((-3, -1, 1, 2, 5000)))
+    def write_elsewhere(self, offset: int) -> None:
+        places = {track.next for track in self.disc.tracks if not track.complete} | {self.disc.begin()}
+        lba = (self.disc.opened() or Track(self.disc.begin(), 0)).next + offset
+        if lba >= 0 and lba not in places:
+            assert self.burner.write(lba, bytes(BLOCK)) == asc.INVALID_ADDRESS_FOR_WRITE
+
+    @rule()
+    def synchronize(self) -> None:
+        self.burner.sync()
+        self.disc.pad()
+        self._saved()
+
+    @precondition(_room)
+    @rule(size=st.integers(1, 64))
+    def reserve(self, size: int) -> None:
+        result = self.burner.do("RESERVE TRACK", size=size)
+        if self.disc.opened() is not None:
+            assert result.code == asc.COMMAND_SEQUENCE_ERROR
+            return
+        assert result.good
+        size += -size % DISCS[self.disc.kind][1]
+        self.disc.tracks.append(Track(self.disc.begin(), self.disc.session, size))
+        self._saved()
+
+    @precondition(lambda self: any(not track.complete for track in self.disc.tracks))
+    @rule(data=st.data())
+    def close_track(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from([at for at, each in enumerate(self.disc.tracks) if not each.complete]))
+        track = self.disc.tracks[number]
+        cd = self.disc.kind.startswith("cd")
+        code = self.burner.close(1, number + 1)
+        if cd and track.partial:
+            assert code == asc.EMPTY_OR_PARTIALLY_WRITTEN_RESERVED_TRACK
+            return
+        assert code is None
+        self.disc.pad()
+        if track.partial:               # the rest of a reserved track is filled up
+            track.blocks += [bytes(BLOCK)] * (track.room - len(track.blocks))
+        end(track)
+        self._saved()
+
+    @rule(last=st.booleans())
+    def close_session(self, last: bool) -> None:
+        disc = self.disc
+        plus = disc.kind in ("dvd+r", "bd-r")
+        self.burner.parameters(multi_session=0 if last and not plus else MULTI)
+        code = self.burner.close(6 if last and plus else 2)
+        self.burner.parameters(multi_session=MULTI)
+        tracks = [track for track in disc.tracks if track.session == disc.session]
+        if disc.final:
+            assert code is None
+        elif not tracks and not disc.ends:
+            assert code == asc.CURRENT_PROGRAM_AREA_IS_EMPTY
+        elif any(track.partial for track in tracks):
+            assert code == asc.EMPTY_OR_PARTIALLY_WRITTEN_RESERVED_TRACK
+        else:
+            assert code is None
+            disc.pad()
+            for track in tracks:
+                end(track)
+            if tracks:
+                disc.ends.append(tracks[-1].next)
+            capacity, step = DISCS[disc.kind][:2]
+            disc.final = last or (bool(tracks) and disc.begin() + step > capacity)
+            self._saved()
+
+    @precondition(lambda self: KINDS[self.disc.kind].erasable)
+    @rule()
+    def blank(self) -> None:
+        assert self.burner.do("BLANK", type=1).good
+        self.disc = Model(self.disc.kind)
+        self._saved()
+
+    @rule()
+    def out_and_in(self) -> None:
+        assert self.burner.do("START STOP UNIT", loej=1).good
+        assert self.burner.do("START STOP UNIT", loej=1, start=1).good
+        self.disc.pad()
+        self._saved()
+
+    @rule(seed=st.integers(0, 1 << 20))
+    def cut(self, seed: int) -> None:
+        """Power fails: the disc is the one that was saved last, whatever of the later writes is there."""
+        self.store = self.store.cut(random.Random(seed))
+        self.disc = copy.deepcopy(self.safe)
+        self._open()
+
+    @invariant()
+    def tells_the_truth(self) -> None:
+        disc = self.disc
+        open_tracks = any(track.session == disc.session for track in disc.tracks)
+        status = 2 if disc.final else 1 if disc.tracks else 0
+        state = 3 if disc.final else 1 if open_tracks else 0
+        assert self.burner.disc() == (status, state, len(disc.ends) + (not disc.final))
+        for number, track in enumerate(disc.tracks, 1):
+            told = self.burner.track(number)
+            assert (told["start"], told["session"]) == (track.start, track.session)
+            assert bool(told["valid"] & 1) == (not track.complete)
+            assert bool(told["flags"] & 0x80) == bool(track.room)
+            assert told["next"] == (0 if track.complete else track.next)
+            if track.complete or track.room:
+                assert told["size"] == (track.room or len(track.blocks))
+        if self._room() and disc.opened() is None:
+            assert self.burner.track(0xFF)["next"] == disc.begin()
+
+    @invariant()
+    def reads_what_was_written(self) -> None:
+        end = int.from_bytes(self.burner.data("READ CAPACITY")[:4], "big")
+        for track in self.disc.tracks:
+            count = min(len(track.blocks), end + 1 - track.start)
+            if count > 0 and end:
+                data = self.burner.data("READ(10)", lba=track.start, transfer_length=count, data_in=count * BLOCK)
+                assert data == b"".join(track.blocks[:count])
+
+
+TestRecordingMachine = RecordingMachine.TestCase
+TestRecordingMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+
+
+class Watched(CutStore):
+    """Keeps what was durable, and what was not, before each flush."""
+
+    moments: list[CutStore]
+
+    def submit(self, request: Any, ticket: Any) -> Any:
+        """The performer."""
+        if isinstance(request, Flush) and self.unflushed:
+            moment = CutStore(0)
+            moment.durable, moment.now = bytearray(self.durable), bytearray(self.now)
+            moment.unflushed = list(self.unflushed)
+            self.moments.append(moment)
+        return super().submit(request, ticket)
+
+
+@pytest.mark.parametrize("kind", ["cd-r", "dvd+r", "bd-r"])
+def test_recorded_disc_cut_at_any_byte(kind: str) -> None:
+    """A cut after any byte of what a command brings to the store leaves the disc before the command or after it."""
+    store = Watched(stored_size(KINDS[kind], 640))
+    store.moments = []
+    burner = Burner(kind, store=store)
+    assert burner.write(0, bytes(32 * BLOCK)) is None
+    burner.sync()
+    assert burner.close(1, 1) is None
+
+    def write() -> None:
+        assert burner.write(burner.track(2)["start"], bytes(32 * BLOCK)) is None
+
+    for before_it, command in (
+        (lambda: None, lambda: burner.do("RESERVE TRACK", size=32).good), (write, lambda: burner.do(SYNC).good),
+        (lambda: None, lambda: burner.close(1, 2) is None), (lambda: None, lambda: burner.close(2) is None),
+    ):
+        before_it()
+        before = encode(perform(open_native(store.capabilities), store))
+        store.moments.clear()
+        assert command()
+        after = encode(perform(open_native(store.capabilities), store))
+        found = []
+        for moment in store.moments:
+            length = sum(len(data) for _, data in moment.unflushed)
+            for keep in range(0, length + 1, 1 if length < 4096 else 997):
+                left = moment.cut(keep=keep)
+                found.append(encode(perform(open_native(left.capabilities), left)))
+        assert set(found) <= {before, after}
+        assert found == sorted(found, key=[before, after].index)
+        assert before == after or len(set(found)) == 2
