@@ -14,7 +14,7 @@ from pathlib import Path
 
 __all__ = ["HARNESSES", "harness", "main", "seeds"]
 
-HARNESSES = ("framing", "login", "commands", "vhost", "http")
+HARNESSES = ("framing", "login", "commands", "osd", "vhost", "http")
 
 
 def harness(name: str) -> Callable[[bytes], None]:

@@ -40,7 +40,8 @@ def mutations(name: str) -> st.SearchStrategy[bytes]:
                 return b""
         return bytes(data)
 
-    return mutated() | (rows() if name == "commands" else st.binary(max_size=300))
+    made = {"commands": rows, "osd": osd_rows}.get(name)
+    return mutated() | (made() if made is not None else st.binary(max_size=300))
 
 
 def rows() -> st.SearchStrategy[bytes]:
@@ -48,6 +49,15 @@ def rows() -> st.SearchStrategy[bytes]:
     row = st.builds(
         lambda pick, attribute, seed, out: struct.pack(">HBHB18s", pick, attribute, len(out), 0, seed) + out,
         st.integers(0, 0xFFFF), st.integers(0, 4), st.binary(min_size=18, max_size=18), st.binary(max_size=64),
+    )
+    return st.lists(row, min_size=1, max_size=16).map(b"".join)
+
+
+def osd_rows() -> st.SearchStrategy[bytes]:
+    """Input of the osd harness: the same."""
+    row = st.builds(
+        lambda pick, seed, rest: struct.pack(">HHB", pick, len(rest), seed) + rest,
+        st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(max_size=200),
     )
     return st.lists(row, min_size=1, max_size=16).map(b"".join)
 
@@ -115,6 +125,20 @@ def plant_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VirtualDisk, "request_sense", broken)
 
 
+def plant_osd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of attributes whose last entry is read though it is not whole."""
+    from devtypes.osd import execution
+
+    parse = execution.parse_get_list
+
+    def broken(raw: bytes, *, version: int) -> Any:
+        if len(raw) % 8 and raw[0] & 1:
+            struct.unpack_from(">II", raw, len(raw) - 4)
+        return parse(raw, version=version)
+
+    monkeypatch.setattr(execution, "parse_get_list", broken)
+
+
 def plant_vhost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that trips over the well-known LUN."""
     from transports.vhost import device
@@ -131,7 +155,8 @@ def plant_vhost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "plant"),
-    [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands), ("vhost", plant_vhost)],
+    [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands), ("osd", plant_osd),
+     ("vhost", plant_vhost)],
 )
 def test_harness_finds_planted_bug(
     name: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
