@@ -19,7 +19,7 @@ from devtypes.osd.attribute_lists import Attribute
 from devtypes.osd.continuation import CONTINUATION_TYPES
 from devtypes.osd.objects import PAGE_BASE, ObjectRef
 from devtypes.osd.security import HMAC_SHA1
-from devtypes.osd.tracking import collection_type, is_tracking, tracking_attributes
+from devtypes.osd.tracking import EVERY_OBJECT, collection_type, is_tracking, tracking_attributes
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.identity import Identity
@@ -153,7 +153,7 @@ def stamp(tx: ObjectTransaction, ref: ObjectRef, numbers: tuple[int, ...], now: 
 
 def pages(tx: ObjectTransaction, ref: ObjectRef) -> list[int]:
     """Numbers of the pages that an object has."""
-    own = {ref.page_base + page for page in _PAGES[ref.kind]}
+    own = {ref.page_base + page for page in _PAGES[ref.kind] if ref.oid != EVERY_OBJECT or page < 2}
     if ref.kind == ObjectKind.COLLECTION and not is_tracking(tx, ref):
         own.remove(ref.page_base + _TRACKING_PAGE)
     return sorted(own | {page for page, _, _ in tx.attributes(ref.pid, ref.oid, None)})
@@ -163,7 +163,7 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
     """The attributes of a page, by number; empty for a page that the object does not have."""
     found = {number: data for _, number, data in tx.attributes(ref.pid, ref.oid, page)}
     kind = page - ref.page_base
-    if kind not in _PAGES[ref.kind]:
+    if kind not in _PAGES[ref.kind] or (ref.oid == EVERY_OBJECT and kind > 1):
         return found
     if ref.kind == ObjectKind.COLLECTION and kind == _TRACKING_PAGE and not is_tracking(tx, ref):
         return found
@@ -215,7 +215,7 @@ def _partition_security(tx: ObjectTransaction, names: Names) -> dict[int, bytes]
 
 def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) -> dict[int, bytes]:
     pid, oid = ref.pid, ref.oid
-    used = tx.used(pid, oid).to_bytes(8, "big")
+    used = (tx.used(pid, oid) if oid != EVERY_OBJECT else 0).to_bytes(8, "big")
     # What objects take is what they use: there is nothing reserved for them.
     space = {0x81: used, 0xD1: used, 0xD2: bytes(8)}
     match ref.kind:
@@ -284,6 +284,8 @@ def set_attribute(
     Raises CheckCondition.
     """
     page, number, data = wanted.page, wanted.number, wanted.value or b""
+    if ref.oid == EVERY_OBJECT:
+        raise CheckCondition(wrong)
     kind = page - ref.page_base
     if page >= ANY_PAGE:
         if page >= CURRENT_COMMAND or number >= 0xFFFFFFFF:

@@ -6,6 +6,7 @@ from typing import Final
 
 from devtypes.osd.attribute_pages import POLICY_ACCESS_TAG, created_time
 from devtypes.osd.objects import ObjectRef
+from devtypes.osd.tracking import kind_of
 from scsiemu import asc
 from scsiemu.cdb import CdbFields, CdbLayout
 from scsiemu.object_requests import ObjectTransaction
@@ -44,6 +45,7 @@ class Permission:
     SECURITY: Final = 0x20 << 24
     MULTI_OBJECT: Final = 0x10 << 24
     QUERY: Final = 0x08 << 24
+    GLOBAL_REMOVE: Final = 0x04 << 24
 
 
 def parse_capability(raw: bytes, *, version: int) -> CdbFields:
@@ -91,7 +93,7 @@ def check_capability(
             raise capability_refusal(version, "allowed_pid")
         if kind in (1, 3) and capability.allowed_oid != ref.oid:
             raise capability_refusal(version, "allowed_oid")
-        there = tx.kind(ref.pid, ref.oid) is not None
+        there = kind_of(tx, ref.pid, ref.oid) is not None
         if capability.created and there and capability.created != created_time(tx, ref):
             raise capability_refusal(version, "created")
         if capability.policy_tag and there:

@@ -33,10 +33,12 @@ class DescriptorType:
     QUERY: Final = 0x0002
     USER_OBJECT: Final = 0x0100
     COPY_SOURCE: Final = 0x0101
+    EXTENSION_CAPABILITIES: Final = 0xFFEE
 
 
 CONTINUATION_TYPES: Final = (
     DescriptorType.SCATTER_GATHER, DescriptorType.QUERY, DescriptorType.USER_OBJECT, DescriptorType.COPY_SOURCE,
+    DescriptorType.EXTENSION_CAPABILITIES,
 )
 
 
@@ -70,6 +72,8 @@ class Segment:
         every: of a query list: all criteria have to match, not just one.
         objects: (partition id, object id) of user object descriptors.
         sources: of copy source descriptors.
+        extensions: capabilities for other objects than that of the CDB, 104 bytes, each with the integrity check value
+            that proves it, 32 bytes.
         integrity_check_value: 32 bytes.
     """
 
@@ -79,6 +83,7 @@ class Segment:
     every: bool = False
     objects: tuple[tuple[int, int], ...] = ()
     sources: tuple[CopySource, ...] = ()
+    extensions: tuple[tuple[bytes, bytes], ...] = ()
     integrity_check_value: bytes = bytes(32)
 
 
@@ -115,6 +120,9 @@ def parse_segment(raw: bytes, service_action: int, allowed: frozenset[int]) -> S
         criteria=queries[0][1] if queries else None, every=bool(queries) and queries[0][0],
         objects=tuple(each for body in found.get(DescriptorType.USER_OBJECT, ()) for each in _objects(body)),
         sources=tuple(each for body in found.get(DescriptorType.COPY_SOURCE, ()) for each in _sources(body)),
+        extensions=tuple(
+            each for body in found.get(DescriptorType.EXTENSION_CAPABILITIES, ()) for each in _extensions(body)
+        ),
         integrity_check_value=raw[_ICV],
     )
 
@@ -150,6 +158,17 @@ def _objects(body: bytes) -> tuple[tuple[int, int], ...]:
 
 def _sources(body: bytes) -> tuple[CopySource, ...]:
     return tuple(CopySource(pid, oid, bool(flags & 1)) for pid, oid, flags, _ in _entries(body, ">QQBB2x"))
+
+
+def _extensions(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((body[at : at + 104], body[at + 104 : at + 136]) for at in _places(body, 136))
+
+
+def _places(body: bytes, size: int) -> range:
+    """Where entries begin. Raises CheckCondition."""
+    if not body or len(body) % size:
+        raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+    return range(0, len(body), size)
 
 
 def _query(body: bytes) -> tuple[bool, tuple[Criterion, ...]]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from devtypes.osd.attribute_pages import APPLICATION_PAGES, number_of
 from devtypes.osd.base import OsdBase
-from devtypes.osd.capability import Permission, capability_refusal
+from devtypes.osd.capability import Permission
 from devtypes.osd.continuation import CopySource, DescriptorType
 from devtypes.osd.execution import Work
 from devtypes.osd.keys import KeyTree
@@ -37,8 +37,8 @@ _PAIR: Final = (None, "partition_id:64 other_partition_id:64 _:128 cdb_continuat
 _ONE: Final = (None, "partition_id:64 _:192 cdb_continuation_length:32")
 _COPY: Final = (None, f"{_IDS} _:128 cdb_continuation_length:32")
 _MAPS: Final = (None, f"{_IDS} allocation_length:64 starting_byte_address:64 cdb_continuation_length:32")
-_SOURCES: Final = frozenset((DescriptorType.COPY_SOURCE,))
-_USER_OBJECTS: Final = frozenset((DescriptorType.USER_OBJECT,))
+_SOURCES: Final = frozenset((DescriptorType.COPY_SOURCE, DescriptorType.EXTENSION_CAPABILITIES))
+_USER_OBJECTS: Final = frozenset((DescriptorType.USER_OBJECT, DescriptorType.EXTENSION_CAPABILITIES))
 _MOST_DEPTH: Final = 255
 _SOME: Final = 1024
 _STEP: Final = 1 << 20
@@ -96,7 +96,7 @@ class CopyCommands(OsdBase):
             set_origin(work.tx, work.ref.pid, None)
             return b""
 
-        return self.carry_out(command, cdb, _partition(cdb), function, Permission.OBJECT_MANAGEMENT)
+        return self.carry_out(command, cdb, _partition(cdb), function, Permission.WRITE)
 
     @osd_operation(0x2B, "REFRESH SNAPSHOT OR CLONE", _ONE)
     def osd_refresh_snapshot_or_clone(self, command: Command, cdb: CdbFields) -> Steps:
@@ -111,7 +111,7 @@ class CopyCommands(OsdBase):
             work.check_capacity(work.ref.pid)
             return b""
 
-        needed = Permission.OBJECT_MANAGEMENT
+        needed = Permission.READ | Permission.WRITE
         return self.carry_out(command, cdb, _partition(cdb), function, needed, in_snapshots=True)
 
     @osd_operation(0x2C, "RESTORE PARTITION FROM SNAPSHOT", _PAIR)
@@ -128,7 +128,7 @@ class CopyCommands(OsdBase):
             work.check_capacity(work.ref.pid)
             return b""
 
-        return self.carry_out(command, cdb, _partition(cdb), function, Permission.OBJECT_MANAGEMENT)
+        return self.carry_out(command, cdb, _partition(cdb), function, Permission.READ | Permission.WRITE)
 
     @osd_operation(0x13, "COPY USER OBJECTS", _COPY)
     def osd_copy_user_objects(self, command: Command, cdb: CdbFields) -> Steps:
@@ -138,14 +138,12 @@ class CopyCommands(OsdBase):
 
         def function(work: Work) -> bytes:
             sources = work.segment.sources
-            if work.signed:
-                # Extension capabilities, which alone could allow the sources, are not there.
-                raise capability_refusal(work.version, "allowed_oid")
             if not sources or (len(sources) > 1 and work.ref.oid):
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
             for each in sources:
                 if work.tx.kind(each.pid, each.oid) != ObjectKind.USER:
                     raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
+                work.check_extension(ObjectRef(each.pid, each.oid, ObjectKind.USER), Permission.READ)
             create_objects(work, len(sources))
             for made, each in zip(work.affected, sources, strict=True):
                 _copy_object(work, each, made)
@@ -164,14 +162,14 @@ class CopyCommands(OsdBase):
 
         def function(work: Work) -> bytes:
             work.require(work.ref)
-            if work.signed:
-                raise capability_refusal(work.version, "allowed_oid")      # as above
             if len(work.segment.objects) != 1:
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
             ((pid, oid),) = work.segment.objects
             if work.tx.kind(pid, oid) != ObjectKind.USER:
                 raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
-            return _compare(work, ObjectRef(pid, oid, ObjectKind.USER))
+            other = ObjectRef(pid, oid, ObjectKind.USER)
+            work.check_extension(other, Permission.READ)
+            return _compare(work, other)
 
         ref = ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.USER)
         return self.carry_out(command, cdb, ref, function, Permission.READ, descriptors=_USER_OBJECTS)
@@ -194,7 +192,7 @@ class CopyCommands(OsdBase):
             return b""
 
         ref = _partition(cdb) if pid else ROOT
-        return self.carry_out(command, cdb, ref, function, Permission.OBJECT_MANAGEMENT, in_snapshots=True)
+        return self.carry_out(command, cdb, ref, function, Permission.DEVICE_MANAGEMENT, in_snapshots=True)
 
 
 def _partition(cdb: CdbFields) -> ObjectRef:

@@ -33,12 +33,13 @@ from devtypes.osd.attribute_pages import (
     set_attribute,
     stamp,
 )
-from devtypes.osd.capability import Permission, capability_refusal, check_capability
+from devtypes.osd.capability import Permission, capability_refusal, check_capability, parse_capability
 from devtypes.osd.continuation import Segment
 from devtypes.osd.guard import Guard
 from devtypes.osd.objects import PAGE_BASE, ROOT, ObjectRef
 from devtypes.osd.origins import Origin, origin
 from devtypes.osd.security import SecurityMethod, icv_length
+from devtypes.osd.tracking import EVERY_OBJECT, kind_of
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.cdb import CdbFields
@@ -178,7 +179,7 @@ class Work:
         if self.segment.length:
             guard.check_segment(self._own[: self.segment.length])
         if self.ref.kind == ObjectKind.USER and self._any_kind:
-            there = self.tx.kind(self.ref.pid, self.ref.oid)
+            there = kind_of(self.tx, self.ref.pid, self.ref.oid)
             if there == ObjectKind.COLLECTION:
                 self.ref = ObjectRef(self.ref.pid, self.ref.oid, there)
                 self.affected = [self.ref]
@@ -244,10 +245,24 @@ class Work:
             if page != CURRENT_COMMAND and not {(page, number), (page, ALL)} & allowed:
                 raise capability_refusal(self.version, "attributes_access")
 
-    @property
-    def signed(self) -> bool:
-        """Whether a key vouched for the command."""
-        return self._guard.method != SecurityMethod.NOSEC
+    def check_extension(self, ref: ObjectRef, needed: int) -> None:
+        """Refuse an object beside that of the command, unless an extension capability of the segment allows it (OSD-2
+        4.11.2). By NOSEC, where nobody vouches for anything, nothing has to."""
+        guard = self._guard
+        if guard.method == SecurityMethod.NOSEC:
+            return
+        for raw, proof in self.segment.extensions:
+            if not guard.proves(self.tx, raw, proof, ref.pid, self.names.system_id):
+                continue
+            try:
+                check_capability(
+                    self.tx, parse_capability(raw, version=self.version), ref, needed, version=self.version,
+                    now=self.now, boot_epoch=guard.boot.epoch, extents=(),
+                )
+            except CheckCondition:
+                continue
+            return
+        raise capability_refusal(self.version, "allowed_oid")
 
     # --- for command functions ---------------------------------------------------------------------------------
 
@@ -257,12 +272,12 @@ class Work:
             return
         if self.tx.kind(ref.pid, 0) != ObjectKind.PARTITION or ref.pid == 0:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(16))
-        if ref.kind != ObjectKind.PARTITION and self.tx.kind(ref.pid, ref.oid) != ref.kind:
+        if ref.kind != ObjectKind.PARTITION and kind_of(self.tx, ref.pid, ref.oid) != ref.kind:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(24))
 
     def stamp(self, ref: ObjectRef, *numbers: int) -> None:
         """Set timestamps, unless the command or the object's partition bypasses them (OSD-2 5.2.10)."""
-        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._quiet:
+        if self.cdb.timestamps_control == _BYPASS_TIMESTAMPS or self._quiet or ref.oid == EVERY_OBJECT:
             return
         for owner in (ROOT, ObjectRef(ref.pid, 0, ObjectKind.PARTITION)):
             if number_of(self.tx, owner, 3, 0xFFFFFFFE):

@@ -13,7 +13,7 @@ from devtypes.osd.keys import BOOT_EPOCH, MASTER
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.lists import HEADER, Listing, ListRegister, list_data
 from devtypes.osd.objects import FIRST_ID, ROOT, ObjectRef, free_ids
-from devtypes.osd.tracking import is_tracking
+from devtypes.osd.tracking import EVERY_OBJECT, is_tracking, member_count, members
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
@@ -101,8 +101,9 @@ class GroupCommands(OsdBase):
             tx.remove(pid, 0)
             return b""
 
+        needed = Permission.REMOVE | (Permission.GLOBAL_REMOVE if scope else 0)
         return self.carry_out(
-            command, cdb, _partition(cdb), function, Permission.REMOVE, order=Order.BEFORE, in_snapshots=True
+            command, cdb, _partition(cdb), function, needed, order=Order.BEFORE, in_snapshots=True
         )
 
     @osd_operation(0x15, "CREATE COLLECTION", _OBJECT)
@@ -116,6 +117,8 @@ class GroupCommands(OsdBase):
 
         def function(work: Work) -> bytes:
             pid, cid = work.ref.pid, work.ref.oid
+            if cid == EVERY_OBJECT:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="object_id")
             # A tracking collection is a note about objects: it goes with the note.
             full = work.tx.member_count(pid, cid) and not is_tracking(work.tx, work.ref)
             if full and not cdb.fcr:
@@ -155,10 +158,10 @@ class GroupCommands(OsdBase):
         pid, cid = ref.pid, ref.oid
 
         def ids(work: Work, start: int, limit: int) -> list[int]:
-            return work.tx.members(pid, cid, start, limit) if cid else work.tx.objects(pid, kind, start, limit)
+            return members(work.tx, pid, cid, start, limit) if cid else work.tx.objects(pid, kind, start, limit)
 
         def count(work: Work, start: int) -> int:
-            return work.tx.member_count(pid, cid, start) if cid else work.tx.count(pid, kind, start)
+            return member_count(work.tx, pid, cid, start) if cid else work.tx.count(pid, kind, start)
 
         listing = Listing(ref, kind, ids, count, attributes)
 

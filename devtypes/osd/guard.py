@@ -7,7 +7,7 @@ capability allows is `capability.check_capability`'s.
 from __future__ import annotations
 
 from devtypes.osd.attribute_pages import NONCE_WINDOW, clock_offset, number_of
-from devtypes.osd.capability import capability_refusal
+from devtypes.osd.capability import capability_refusal, parse_capability
 from devtypes.osd.keys import WORKING_KEYS, Boot, KeyTree, NonceList
 from devtypes.osd.objects import ROOT, ObjectRef
 from devtypes.osd.offsets import decode_offset
@@ -128,6 +128,23 @@ class Guard:
                 oldest=max(now - self._limit(tx, ref, 2), self.boot.started + clock_offset(tx)),
                 newest=now + self._limit(tx, ref, 3),
             )
+
+    def proves(self, tx: ObjectTransaction, raw: bytes, proof: bytes, pid: int, system_id: bytes) -> bool:
+        """Whether an extension capability is signed, with this command, by a working key of its partition.
+
+        Args:
+            raw: the capability; its integrity check value is `proof`, made as that of the request.
+            pid: partition that it is for.
+        """
+        fields = parse_capability(raw, version=self.version)
+        wrong = not fields.format or fields.algorithm != HMAC_SHA1 or fields.method != self.method
+        if self._tree is None or wrong:
+            return False
+        keys = self._tree.get(tx, pid, WORKING_KEYS + fields.key_version)
+        if keys is None:
+            return False
+        key = capability_key(keys.authentication, raw, system_id)
+        return same(proof, request_icv(self.method, key, self._cdb, self._token, version=self.version))
 
     def _required(self, tx: ObjectTransaction, ref: ObjectRef) -> int:
         """The least security method of the object's partition."""

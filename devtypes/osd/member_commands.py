@@ -1,9 +1,10 @@
 """Commands about all members of a collection, and tracking collections (OSD-2): CREATE USER TRACKING COLLECTION, QUERY,
 GET and SET MEMBER ATTRIBUTES, REMOVE MEMBER OBJECTS.
 
-Each is one transaction over all members, whatever their number: other commands wait for it. IMMED_TR is refused. A
-tracking collection has the members that its source had when it was made; members that a command is done with leave it,
-as they do when it is QUERY's matches collection they join it.
+Each is one transaction over all members, whatever their number: other commands wait for it. A tracking collection has
+the members that its source had when it was made, or that queries matched; its command tracking page tells of the last
+command that changed something. IMMED_TR, where there is such a page to tell of the command, lets the answer come
+before the command is done: it never has to, and comes when all is done. Where there is none it is refused.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from typing import Final
 
 from devtypes.osd.attribute_pages import APPLICATION_PAGES, page_attributes
 from devtypes.osd.base import OsdBase
-from devtypes.osd.capability import Permission, capability_refusal
+from devtypes.osd.capability import Permission
 from devtypes.osd.continuation import Criterion, DescriptorType
 from devtypes.osd.execution import Order, Work
 from devtypes.osd.group_commands import create_collection
 from devtypes.osd.layouts import osd_operation
 from devtypes.osd.objects import ObjectRef
-from devtypes.osd.tracking import TRACKING, finish_tracking, is_tracking, set_type
+from devtypes.osd.tracking import (
+    TRACKING,
+    finish_tracking,
+    is_tracking,
+    kind_of,
+    member_count,
+    members,
+    set_type,
+)
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
@@ -35,7 +44,7 @@ _MEMBERS: Final = (None, f"{_IDS} _:128 cdb_continuation_length:32")
 _TRACKING: Final = (None, f"{_IDS} _:64 source_collection_id:64 cdb_continuation_length:32")
 _QUERY: Final = (None, f"{_IDS} allocation_length:64 matches_collection_id:64 cdb_continuation_length:32")
 _IMMED: Final = ("_:2 cdbfmt:2 _:4", "immed_tr _ cdbfmt:2 _:4")
-_CRITERIA: Final = frozenset((DescriptorType.QUERY,))
+_CRITERIA: Final = frozenset((DescriptorType.QUERY, DescriptorType.EXTENSION_CAPABILITIES))
 _SOME: Final = 1024
 _MOST_MEMBERS: Final = 1 << 20      # whose attributes one command sets or gets
 _OBJECTS: Final = 0x21              # OBJECT DESCRIPTOR FORMAT: ids of user objects
@@ -47,17 +56,19 @@ class MemberCommands(OsdBase):
     @osd_operation(0x14, "CREATE USER TRACKING COLLECTION", _TRACKING, byte_11=_IMMED)
     def osd_create_user_tracking_collection(self, command: Command, cdb: CdbFields) -> Steps:
         """A collection with the members of another one, or with none."""
-        _no_immediate(cdb)
         pid, source = cdb.partition_id, cdb.source_collection_id
 
         def function(work: Work) -> bytes:
-            if source and work.tx.kind(pid, source) != ObjectKind.COLLECTION:
+            if source and kind_of(work.tx, pid, source) != ObjectKind.COLLECTION:
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="source_collection_id")
             create_collection(work)
             made = work.affected[0]
             set_type(work.tx, made, TRACKING)
+            count = 0
             for oid in _members(work, source) if source else ():
                 work.tx.join(pid, made.oid, oid, 0)
+                count += 1
+            finish_tracking(work.tx, made, cdb.service_action, count)
             return b""
 
         return self.carry_out(command, cdb, _collection(cdb), function, Permission.CREATE)
@@ -65,7 +76,8 @@ class MemberCommands(OsdBase):
     @osd_operation(0x20, "QUERY", _QUERY, conflict=ReservationClass.SPECIAL, byte_11=_IMMED)
     def osd_query(self, command: Command, cdb: CdbFields) -> Steps:
         """Which members of a collection have attributes within bounds; they come as data, or into a collection."""
-        _no_immediate(cdb)
+        if cdb.immed_tr and not cdb.matches_collection_id:
+            raise _no_page()
         if not cdb.cdb_continuation_length:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdb_continuation_length")
         matches = cdb.matches_collection_id
@@ -75,15 +87,14 @@ class MemberCommands(OsdBase):
             work.require(work.ref)
             into = ObjectRef(work.ref.pid, matches, ObjectKind.COLLECTION)
             if matches:
-                if work.signed:
-                    # Extension capabilities, which alone could allow it, are not there.
-                    raise capability_refusal(work.version, "allowed_oid")
+                work.check_extension(into, Permission.WRITE)
                 there = work.tx.kind(into.pid, matches) == ObjectKind.COLLECTION
                 if not there or not is_tracking(work.tx, into) or matches == work.ref.oid:
                     raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="matches_collection_id")
             found: list[bytes] = []
-            count = 0
+            count = seen = 0
             for oid in _members(work, work.ref.oid):
+                seen += 1
                 if not _matches(work, oid):
                     continue
                 count += 1
@@ -91,6 +102,8 @@ class MemberCommands(OsdBase):
                     work.tx.join(into.pid, matches, oid, 0)
                 elif 13 + 8 * len(found) < most:
                     found.append(oid.to_bytes(8, "big"))
+            if matches:
+                finish_tracking(work.tx, into, cdb.service_action, seen)
             head = struct.pack(">Q4xB", 5 + 8 * (0 if matches else count), _OBJECTS << 2)
             return (head + b"".join(found))[:most]
 
@@ -109,17 +122,19 @@ class MemberCommands(OsdBase):
         return self._member_attributes(command, cdb, Permission.SET_ATTRIBUTES, Order.AFTER)
 
     def _member_attributes(self, command: Command, cdb: CdbFields, needed: int, order: str) -> Steps:
-        _no_immediate(cdb)
+        if cdb.immed_tr and needed == Permission.GET_ATTRIBUTES:
+            raise _no_page()                            # what is asked for has to come with the answer
 
         def function(work: Work) -> bytes:
             work.require(work.ref)
-            if work.tx.member_count(work.ref.pid, work.ref.oid) > _MOST_MEMBERS:
+            _check_immediate(work)
+            if member_count(work.tx, work.ref.pid, work.ref.oid) > _MOST_MEMBERS:
                 raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
             pid = work.ref.pid
             work.affected = [ObjectRef(pid, oid, ObjectKind.USER) for oid in _members(work, work.ref.oid)]
             work.each = True
-            if needed == Permission.SET_ATTRIBUTES:
-                finish_tracking(work.tx, work.ref, cdb.service_action)
+            if needed == Permission.SET_ATTRIBUTES:     # who only reads leaves no trace
+                finish_tracking(work.tx, work.ref, cdb.service_action, len(work.affected))
             return b""
 
         # M_OBJECT: the capability is about many objects.
@@ -128,13 +143,16 @@ class MemberCommands(OsdBase):
     @osd_operation(0x21, "REMOVE MEMBER OBJECTS", _MEMBERS, byte_11=_IMMED)
     def osd_remove_member_objects(self, command: Command, cdb: CdbFields) -> Steps:
         """Remove every user object that is a member of a collection; the collection stays."""
-        _no_immediate(cdb)
 
         def function(work: Work) -> bytes:
             pid, cid = work.ref.pid, work.ref.oid
-            while some := work.tx.members(pid, cid, 0, _SOME):
+            _check_immediate(work)
+            count = 0
+            while some := members(work.tx, pid, cid, 0, _SOME):
                 for oid in some:
                     work.tx.remove(pid, oid)
+                count += len(some)
+            finish_tracking(work.tx, work.ref, cdb.service_action, count)
             return b""
 
         needed = Permission.REMOVE | Permission.MULTI_OBJECT
@@ -145,16 +163,20 @@ def _collection(cdb: CdbFields) -> ObjectRef:
     return ObjectRef(cdb.partition_id, cdb.object_id, ObjectKind.COLLECTION)
 
 
-def _no_immediate(cdb: CdbFields) -> None:
-    """The answer comes when all is done: nothing goes on behind it."""
-    if cdb.immed_tr:
-        raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(11, 7))
+def _no_page() -> CheckCondition:
+    """IMMED_TR where no command tracking page could tell how the command goes on."""
+    return CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(11, 7))
+
+
+def _check_immediate(work: Work) -> None:
+    if work.cdb.immed_tr and not is_tracking(work.tx, work.ref):
+        raise _no_page()
 
 
 def _members(work: Work, cid: int) -> Iterator[int]:
     """All members of a collection; it may lose those that have come."""
     start = 0
-    while some := work.tx.members(work.ref.pid, cid, start, _SOME):
+    while some := members(work.tx, work.ref.pid, cid, start, _SOME):
         yield from some
         start = some[-1] + 1
         if start >= 1 << 64:

@@ -1,7 +1,6 @@
 """The object storage device, OSD-1 and OSD-2, put together of its parts.
 
-Both versions are one unit, told apart by the service action. Not here, and so refused in their field: extension
-capabilities, spontaneous collections, IMMED_TR.
+Both versions are one unit, told apart by the service action.
 """
 
 from __future__ import annotations

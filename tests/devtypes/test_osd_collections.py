@@ -10,6 +10,7 @@ from osd_bench import PID, Osd, ids
 from devtypes.osd.attribute_lists import encode_get_list, encode_set_list, parse_set_list
 from devtypes.osd.continuation import DescriptorType, encode_segment
 from devtypes.osd.requests import Attribute
+from devtypes.osd.tracking import EVERY_OBJECT
 from scsiemu import asc
 from scsiemu.sense import FieldPointer
 from scsiemu.testing.initiator import Result
@@ -165,9 +166,53 @@ def test_remove_member_objects_tracking(osd: Osd) -> None:
 
 
 @pytest.mark.parametrize("name", ["QUERY", "GET MEMBER ATTRIBUTES", "SET MEMBER ATTRIBUTES", "REMOVE MEMBER OBJECTS"])
-def test_members_immediate(osd: Osd, name: str) -> None:
-    """IMMED_TR is refused at its bit: nothing goes on behind an answer."""
+def test_members_immediate_refused(osd: Osd, name: str) -> None:
+    """IMMED_TR is refused at its bit where no tracking page tells of the command."""
     result = osd(name, partition_id=PID, object_id=LINKED, immed_tr=1)
 
     assert result.sense is not None
     assert result.sense.specific == FieldPointer(11, 7)
+
+
+def tracked(osd: Osd) -> list[int]:
+    """Percent complete, active and ended service action, members, processed, skipped twice."""
+    numbers = ((0x60000004, number) for number in (1, 2, 3, 0x10, 0x11, 0x12, 0x13))
+    return [int.from_bytes(each or b"", "big") for each in osd.get(PID, TRACKING, *numbers)]
+
+
+def test_command_tracking(osd: Osd) -> None:
+    """The page of a tracking collection tells of the last command about its members, with IMMED_TR or without."""
+    osd(
+        "CREATE USER TRACKING COLLECTION", partition_id=PID, object_id=TRACKING, source_collection_id=LINKED, immed_tr=1
+    )
+    assert tracked(osd) == [100, 0, 0x8894, 5, 5, 0, 0]
+    text = encode_set_list([Attribute(APPLICATION, 2, b"new")], version=2)
+    fields = {"cdbfmt": 3, "attributes": int.from_bytes(struct.pack(">7I", 0, 0, 0, 0, len(text), 0, 0), "big")}
+    assert osd("SET MEMBER ATTRIBUTES", text, partition_id=PID, object_id=TRACKING, immed_tr=1, **fields).good
+    assert tracked(osd) == [100, 0, 0x88A3, 5, 5, 0, 0]
+    assert osd("REMOVE MEMBER OBJECTS", partition_id=PID, object_id=TRACKING, immed_tr=1).good
+    assert tracked(osd) == [100, 0, 0x88A1, 0, 5, 0, 0]
+
+
+def test_spontaneous_collection(osd: Osd) -> None:
+    """Every partition has a collection of all its user objects: listed, queried, tracked; not set, not removed."""
+    assert members(osd, EVERY_OBJECT) == list(range(10))
+    assert osd.get(PID, EVERY_OBJECT, (0x60000001, 0x0A), (0x60000001, 2)) == [
+        b"\xef", EVERY_OBJECT.to_bytes(8, "big")
+    ]
+    assert osd(
+        "CREATE USER TRACKING COLLECTION", partition_id=PID, object_id=TRACKING, source_collection_id=EVERY_OBJECT
+    ).good
+    assert tracked(osd)[3:5] == [10, 10]
+    for refused in (
+        osd("REMOVE COLLECTION", partition_id=PID, object_id=EVERY_OBJECT, fcr=1),
+        osd("CREATE COLLECTION", partition_id=PID, object_id=EVERY_OBJECT),
+        osd("LIST COLLECTION", partition_id=PID + 9, object_id=EVERY_OBJECT, allocation_length=99),
+    ):
+        assert refused.code == asc.INVALID_FIELD_IN_CDB
+    for attribute in ((0x60010001, 1, b"x"), (0x60000001, 9, b"name")):
+        assert osd.set(PID, EVERY_OBJECT, attribute).code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+    assert osd.set(PID, FIRST, (4, 2, EVERY_OBJECT.to_bytes(8, "big"))).code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+
+    assert osd("REMOVE MEMBER OBJECTS", partition_id=PID, object_id=EVERY_OBJECT).good
+    assert ids(osd("LIST", partition_id=PID, allocation_length=999).data) == []
