@@ -33,6 +33,7 @@ class Partition:
         objects: id to data, attributes, memberships by number.
         collections: their ids.
         quota: most objects and collections, None for any number.
+        longest: id to the maximum length of an object.
         snapshot: partition that it is a snapshot of, None where it is none.
     """
 
@@ -40,6 +41,7 @@ class Partition:
         self.objects: dict[int, tuple[bytearray, dict[int, bytes], dict[int, int]]] = {}
         self.collections: set[int] = set()
         self.quota: int | None = None
+        self.longest: dict[int, int] = {}
         self.snapshot: int | None = None
 
     @property
@@ -117,12 +119,56 @@ class ObjectModel(RuleBasedStateMachine):
     def write(self, pid: int, oid: int, data: bytes, at: int) -> None:
         """WRITE."""
         found = self.writable(pid)
-        allowed = found is not None and oid in found.objects
+        allowed = self.fits(found, oid, at + len(data))
         fields = {"partition_id": pid, "object_id": oid, "length": len(data), "starting_byte_address": at}
         if self.expect(allowed, "WRITE", data, **fields) and found is not None:
             there = found.objects[oid][0]
             there.extend(bytes(max(0, at + len(data) - len(there))))
             there[at : at + len(data)] = data
+
+    def fits(self, found: Partition | None, oid: int, end: int) -> bool:
+        """Whether the object is there and may be so long."""
+        return found is not None and oid in found.objects and end <= found.longest.get(oid, end)
+
+    @rule(pid=pids, oid=oids, data=st.binary(min_size=1, max_size=9))
+    def append(self, pid: int, oid: int, data: bytes) -> None:
+        """APPEND."""
+        found = self.writable(pid)
+        end = len(found.objects[oid][0]) + len(data) if found is not None and oid in found.objects else 0
+        fields = {"partition_id": pid, "object_id": oid, "length": len(data)}
+        if self.expect(self.fits(found, oid, end), "APPEND", data, **fields) and found is not None:
+            found.objects[oid][0].extend(data)
+
+    @rule(pid=pids, oid=oids, at=st.integers(0, 9000), length=st.integers(0, 9000))
+    def clear(self, pid: int, oid: int, at: int, length: int) -> None:
+        """CLEAR."""
+        found = self.writable(pid)
+        fields = {"partition_id": pid, "object_id": oid, "length": length, "starting_byte_address": at}
+        if self.expect(self.fits(found, oid, at + length), "CLEAR", **fields) and found is not None:
+            there = found.objects[oid][0]
+            there.extend(bytes(max(0, at + length - len(there))))
+            there[at : at + length] = bytes(length)
+
+    @rule(pid=pids, oid=oids, length=st.integers(0, 9000))
+    def set_length(self, pid: int, oid: int, length: int) -> None:
+        """The logical length is an attribute."""
+        found = self.writable(pid)
+        allowed = self.fits(found, oid, length)
+        assert self.osd.set(pid, oid, (1, 0x82, length.to_bytes(8, "big"))).good == allowed
+        if allowed and found is not None:
+            there = found.objects[oid][0]
+            del there[length:]
+            there.extend(bytes(length - len(there)))
+
+    @rule(pid=pids, oid=oids, length=st.integers(0, 9000) | st.none())
+    def set_longest(self, pid: int, oid: int, length: int | None) -> None:
+        """The quota of an object: its maximum length."""
+        found = self.writable(pid)
+        data = b"" if length is None else length.to_bytes(8, "big")
+        assert self.osd.set(pid, oid, (2, 1, data)).good == (found is not None and oid in found.objects)
+        if found is not None and oid in found.objects:
+            found.longest.pop(oid, None)
+            found.longest |= {} if length is None else {oid: length}
 
     @rule(pid=pids, oid=oids, at=st.integers(0, 5000), length=st.integers(0, 5000))
     def punch(self, pid: int, oid: int, at: int, length: int) -> None:
@@ -140,6 +186,7 @@ class ObjectModel(RuleBasedStateMachine):
         allowed = found is not None and oid in found.objects
         if self.expect(allowed, "REMOVE", partition_id=pid, object_id=oid) and found is not None:
             del found.objects[oid]
+            found.longest.pop(oid, None)
 
     @rule(pid=pids, oid=oids, number=st.integers(0, 2), data=st.binary(max_size=5), wrong=st.booleans())
     def set_attribute(self, pid: int, oid: int, number: int, data: bytes, wrong: bool) -> None:
