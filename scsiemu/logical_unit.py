@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu import asc
-from scsiemu.command import Command, Completion, DataOutRequest, Steps, TaskState
+from scsiemu.command import Buffer, Command, Completion, DataOutRequest, Steps, TaskState
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_emulation import Emulation, emulate
 from scsiemu.io_requests import (
@@ -193,8 +193,13 @@ class LogicalUnit:
 
     # --- the way of a command ----------------------------------------------------------------------------------
 
-    def submit(self, command: Command) -> None:  # hot
-        """A command for this unit, from a nexus that sees it. Never raises for what an initiator can send."""
+    def execute(self, command: Command) -> Completion | Buffer | None:  # hot
+        """A command for this unit, from a nexus that sees it. Never raises for what an initiator can send.
+
+        Returns how it ended, where it has ended at once and nothing but it was touched: its completion, or its Data-In
+        alone for GOOD (`Command.wanted` bytes of Data-Out were taken). None: its completion is, or will be, in the
+        target's queue.
+        """
         self.commands_started += 1
         server = self.server
         task_set = self.task_set
@@ -211,41 +216,44 @@ class LogicalUnit:
             if fast is not None:
                 request = fast(command)
                 if request is not None:
-                    self._submit_fast(command, request)
-                    return
+                    cls = request.__class__
+                    if cls is Read:
+                        answer = self.performer(request, command)  # type: ignore[arg-type]  # a Read
+                        if answer is not PENDING and answer.__class__ is not IoFailed:
+                            command.state = _ENDED
+                            return answer  # type: ignore[no-any-return]  # a Buffer, what a Read is answered with
+                        self._go_slow(command, request, answer)  # type: ignore[arg-type]  # a Read
+                        return None
+                    if cls is Completion:
+                        command.state = _ENDED
+                        return request  # type: ignore[return-value]  # by its class
+                    return self._execute_write(command, request)  # type: ignore[arg-type]  # what is left
         self._submit_slow(command)
+        return None
 
-    def _submit_fast(self, command: Command, request: IoRequest[Any] | Completion) -> None:  # hot
-        cls = request.__class__
-        if cls is Completion:
-            completion: Completion = request  # type: ignore[assignment]  # by its class
-        else:
-            if cls is Write:
-                write: Write = request  # type: ignore[assignment]  # by its class
-                length = write.length
-                if len(command.data_out) != length or write.fua:
-                    self._adopt(command)
-                    self._run(command, write)
-                    return
-                write.data = command.data_out
-                command.wanted = length
-            answer = self.performer(request, command)  # type: ignore[arg-type]  # not a Completion
-            if answer is PENDING or answer.__class__ is IoFailed:
-                # The store is late or failed.
+    def _execute_write(self, command: Command, request: IoRequest[Any]) -> Buffer | None:  # hot
+        if request.__class__ is Write:
+            length: int = request.length
+            if len(command.data_out) != length or request.fua:
                 self._adopt(command)
-                command.io_request = request  # type: ignore[assignment]  # as above
-                command.state = TaskState.IO
-                if answer is not PENDING:
-                    self.resume(command, answer)
-                return
-            if cls is Write:
-                completion = Completion()
-                completion.data_out_wanted = length
-            else:
-                completion = Completion(answer)
+                self._run(command, request)
+                return None
+            request.data = command.data_out
+            command.wanted = length
+        answer = self.performer(request, command)
+        if answer is PENDING or answer.__class__ is IoFailed:
+            self._go_slow(command, request, answer)
+            return None
         command.state = _ENDED
-        completion.command = command
-        self.target.completions.append(completion)
+        return answer or b""
+
+    def _go_slow(self, command: Command, request: IoRequest[Any], answer: Any) -> None:
+        """The store is late with a fast command, or failed."""
+        self._adopt(command)
+        command.io_request = request
+        command.state = TaskState.IO
+        if answer is not PENDING:
+            self.resume(command, answer)
 
     def _adopt(self, command: Command) -> None:
         """A fast command that needs something more: from here on it goes the ordinary way."""

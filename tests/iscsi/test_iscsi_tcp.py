@@ -70,6 +70,19 @@ def test_server_partial_sends_are_exact() -> None:
     assert all(results[tag] == pattern(1024) for tag in tags)
 
 
+def test_server_answers_long_batches_in_pieces() -> None:
+    """More commands in one receive than are answered at once: each is answered, in order, and others among them."""
+    with served() as there, connect(there.url()) as client:
+        there.world.medium[: 512 * 100] = pattern(100)
+        client.execute(0, tur())
+        tags = [client.session.execute(0, read(index, 1), data_in_length=512) for index in range(100)]
+        client.flush(1e9)
+
+        assert client.ping(b"behind them") == b"behind them"
+        done = {event.tag: event.result.data_in for event in client.events if isinstance(event, CommandDone)}
+    assert done == {tag: pattern(1, index) for index, tag in enumerate(tags)}
+
+
 def test_server_chap_both_ways() -> None:
     """The URL's secret logs in, mutual CHAP with the target's; a wrong one does not."""
     mutual = ChapCredentials("target", b"target-secret-0")

@@ -59,6 +59,7 @@ __all__ = ["ConnectionState", "TargetConnection"]
 _MASK: Final = 0xFFFFFFFF
 # Data segments shorter than this are put together in the reader's own buffer rather than received in place.
 _IN_PLACE_MINIMUM: Final = 4096
+_ALL: Final = 1 << 30
 
 
 class ConnectionState:
@@ -86,14 +87,17 @@ class TargetConnection:
         plain_data_in: up to here Data-In is one PDU.
         digests: PDUs have one.
         sink_itt: the command whose buffer is being received into.
+        at_once: after so many commands in a row `receive_data` leaves the rest for `proceed`, so that the answers can
+            be sent meanwhile. All, unless the transport says otherwise.
+        rest: `proceed` must be called before the next bytes are given, and before the buffer is used again.
         close_reason: why it ends, for the log: never raw bytes of the peer.
     """
 
     __slots__ = (
         "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login", "_nop_ttt",
-        "_opened", "_reader", "_sent", "_sunk", "_text", "address", "cid", "close_reason", "data_digest", "deaf",
-        "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer",
-        "plain_data_in", "queued", "session", "sink_itt", "stat_sn", "state", "user",
+        "_opened", "_reader", "_sent", "_sunk", "_text", "address", "at_once", "cid", "close_reason", "data_digest",
+        "deaf", "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer",
+        "plain_data_in", "queued", "rest", "session", "sink_itt", "stat_sn", "state", "user",
     )
 
     def __init__(self, node: TargetNode, *, peer: str, local: tuple[str, int], group: int, now: float) -> None:
@@ -118,6 +122,8 @@ class TargetConnection:
         self.plain_data_in = 0
         self.digests = False
         self.sink_itt = -1
+        self.at_once = _ALL
+        self.rest = False
         self._sunk: Pdu | None = None
         self._reader = PduReader()
         limits = LoginLimits(command_window=node.limits.window)
@@ -157,6 +163,12 @@ class TargetConnection:
         self._reader.feed(data)
         self._handle()
 
+    def proceed(self) -> None:                                                                 # hot
+        """Go on with what `receive_data` left: see `rest`."""
+        self.rest = False
+        if not self.deaf:
+            self._handle()
+
     def wanted(self) -> memoryview | None:
         """Where the next bytes may be received so that they need not be copied; None: anywhere."""
         if self.sink_itt < 0 or self.deaf:
@@ -177,9 +189,16 @@ class TargetConnection:
         try:
             while True:
                 if session is not None and not session.held:
-                    reader.take_commands(session.plain_command)
-                    if self.deaf:
-                        return
+                    commands = reader.plain_commands(self.at_once)
+                    if commands:
+                        taken = session.plain_commands(commands)
+                        if self.deaf:
+                            return
+                        if taken < len(commands):
+                            reader.put_back(commands[taken])
+                        elif taken == self.at_once:
+                            self.rest = True
+                            return
                 pdu = reader.next_pdu()
                 if pdu is None:
                     return

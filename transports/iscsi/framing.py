@@ -34,7 +34,7 @@ from transports.iscsi.ahs import parse_ahs
 from transports.iscsi.codes import BHS_LENGTH, RejectReason
 from transports.iscsi.pdu import BadPdu, DataOut, Pdu, ScsiCommand, decode_bhs
 
-__all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "Sink", "TakeCommand", "encode", "gather"]
+__all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "PlainCommand", "Sink", "encode", "gather"]
 
 LOGIN_MAX_DATA_SEGMENT_LENGTH = 8192        # RFC 7143 13.12: what holds until the key is negotiated
 
@@ -43,8 +43,8 @@ LOGIN_MAX_DATA_SEGMENT_LENGTH = 8192        # RFC 7143 13.12: what holds until t
 Sink: TypeAlias = Callable[[Pdu, int], memoryview | None]
 
 
-# Flags, LUN, ITT, expected data transfer length, CmdSN, CDB, immediate data: whether it was taken.
-TakeCommand: TypeAlias = Callable[[int, int, int, int, int, bytes, Buffer], bool]
+# A plain SCSI Command PDU: where it begins; flags, LUN, ITT, expected data transfer length, CmdSN, CDB; immediate data.
+PlainCommand: TypeAlias = tuple[int, int, int, int, int, int, bytes, Buffer]
 
 
 class FramingError(RemoteProtocolError):
@@ -119,36 +119,41 @@ class PduReader:
         self._position = 0
         self._held = True
 
-    def take_commands(self, take: TakeCommand) -> None:                                         # hot
-        """Hand plain SCSI Command PDUs that are there as a whole to `take`, until it says False or another comes.
+    def plain_commands(self, most: int) -> list[PlainCommand]:                                  # hot
+        """Cut off the plain SCSI Command PDUs that come next and are there as a whole, `most` of them.
 
-        What is not taken, or not plain (AHS, priority, immediate, a digest error), is for `next_pdu`.
+        What is not plain (AHS, priority, immediate, a digest error) is for `next_pdu`, and so is what the caller does
+        not want after all: see `put_back`.
         """
+        commands: list[PlainCommand] = []
+        if self._head:
+            return commands
         view = self._view
         position = self._position
         size = len(view)
-        if self._head:
-            return
         longest = self.max_data_segment_length
         digests = self.header_digest or self.data_digest
-        while size - position >= BHS_LENGTH:
+        while size - position >= BHS_LENGTH and len(commands) < most:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
-                return
+                break
             data_at = position + 48
             end = data_at + (length + 3 & ~3)
             if digests:
                 data_at, end, wrong = self._check_digests(view, position, length)
                 if wrong:
-                    return
+                    break
             if end > size:
-                return
-            self._position = end
+                break
             data = view[data_at:data_at + length] if length else b""
-            if not take(flags, lun, itt, expected, cmd_sn, cdb, data):
-                self._position = position
-                return
+            commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
             position = end
+        self._position = position
+        return commands
+
+    def put_back(self, command: PlainCommand) -> None:
+        """`next_pdu` goes on with this command, of the last `plain_commands`."""
+        self._position = command[0]
 
     def next_pdu(self) -> Pdu | None:                                                           # hot
         """The next whole PDU, None when more bytes are needed.

@@ -6,8 +6,8 @@
     await transport.stop()                                              # asks for logout, waits a little, closes
 
 Raw non-blocking sockets with `loop.add_reader`: in a turn one receive for a connection, into a buffer that all share
-(or straight into the buffer of a command, for Data-Out that comes in pieces), every whole PDU handled, then one
-gathered sendmsg. Stores whose answers come late are told of by their file descriptor.
+(or straight into the buffer of a command, for Data-Out that comes in pieces), every whole PDU handled, one gathered
+sendmsg after every few commands. Stores whose answers come late are told of by their file descriptor.
 
 It does NOT: decide anything about iSCSI (connection.py), or run in more than the thread of its loop.
 """
@@ -34,6 +34,7 @@ Report: TypeAlias = Callable[[str], None]
 
 _BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we declare, its header, and more
 _IOVECS: Final = 1000                       # below IOV_MAX, 1024
+_AT_ONCE: Final = 16                        # commands between two sends: the initiator works while we do the next ones
 _ACCEPTS: Final = 8                         # connections accepted in one turn: those before them are read in between
 _ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
 _TICK: Final = 1.0                          # seconds between looks at the connections' deadlines
@@ -297,6 +298,7 @@ class _Peer:
         self._writing = False
         self._receive = sock.recv_into
         self._gather = sock.sendmsg
+        connection.at_once = _AT_ONCE
         transport.add_reader(sock, self._readable)
 
     def _readable(self) -> None:                                                                # hot
@@ -328,6 +330,9 @@ class _Peer:
             self._lost("closed by the other side")
             return
         transport.send_dirty()
+        while connection.rest:
+            connection.proceed()
+            transport.send_dirty()
         if target is None or target.deadline() is not None:
             transport.arm()
 

@@ -20,13 +20,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from scsiemu import asc
-from scsiemu.command import Buffer, Command, Completion, DataOutRequest
+from scsiemu.command import Command, Completion, DataOutRequest
 from scsiemu.nexus import Nexus
 from scsiemu.sam import Status, TaskAttribute, TaskManagementFunction
 from scsiemu.sense import Sense, SenseCode
 from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
 from transports.iscsi.data_out import DataOutTable
+from transports.iscsi.framing import PlainCommand
 from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_response
 from transports.iscsi.response import respond
 
@@ -165,51 +166,98 @@ class Session:
 
     # --- a command comes ---------------------------------------------------------------------------------------
 
-    def plain_command(                                                                          # hot
-        self, flags: int, lun: int, itt: int, expected: int, cmd_sn: int, cdb: bytes, data: Buffer
-    ) -> bool:
-        """Take a SCSI command that is not immediate, has no AHS and no priority. False: it is for `scsi_command`."""
+    def plain_commands(self, commands: list[PlainCommand]) -> int:                              # hot
+        """Take SCSI commands that are not immediate, have no AHS and no priority.
+
+        Returns how many were taken: the next one is for `scsi_command`.
+        """
         connection = self.connection
-        attribute = _ATTRIBUTES[flags & 7]
-        if (
-            cmd_sn != self.exp_cmd_sn
-            or flags < 0x80
-            or itt in self.tasks
-            or self.queue
-            or attribute < 0
-            or itt == NO_TAG
-            or self._pledged + connection.queued > self.node.queue_limit
-            or connection.deaf
-        ):
-            return False
-        direction = flags & 0x60
         target = self.target
         nexus = self.nexus
         if target is None or nexus is None:
-            return False                # a discovery session
-        if direction == 0x40 and not data:
-            command = Command(nexus, lun, cdb, itt, attribute, b"", 0, expected, self)
-            self._pledged += expected
-        elif direction == 0x20 and (
-            not data or (len(data) <= expected and len(data) <= self.first_burst_length and self.immediate_data)
-        ):
-            command = Command(nexus, lun, cdb, itt, attribute, data, expected, 0, self)
-        elif not (direction or data):
-            command = Command(nexus, lun, cdb, itt, attribute, b"", 0, 0, self)
-        else:
-            return False
-        self.exp_cmd_sn = (cmd_sn + 1) & _MASK
-        self.tasks[itt] = command
-        target.submit(command)
-        self.node.settle(target)
-        return True
+            return 0                    # a discovery session
+        tasks = self.tasks
+        execute = target.execute
+        out = connection.out
+        limit = self.node.queue_limit
+        longest = 0 if connection.digests else connection.plain_data_in
+        taken = 0
+        for _, flags, lun, itt, expected, cmd_sn, cdb, data in commands:
+            attribute = _ATTRIBUTES[flags & 7]
+            if (
+                cmd_sn != self.exp_cmd_sn
+                or flags < 0x80
+                or itt in tasks
+                or self.queue
+                or attribute < 0
+                or itt == NO_TAG
+                or self._pledged + connection.queued > limit
+                or connection.deaf
+            ):
+                break
+            direction = flags & 0x60
+            if direction == 0x40 and not data:
+                command = Command(nexus, lun, cdb, itt, attribute, b"", 0, expected, self)
+            elif direction == 0x20 and (
+                not data or (len(data) <= expected and len(data) <= self.first_burst_length and self.immediate_data)
+            ):
+                command = Command(nexus, lun, cdb, itt, attribute, data, expected, 0, self)
+            elif not (direction or data):
+                command = Command(nexus, lun, cdb, itt, attribute, b"", 0, 0, self)
+            else:
+                break
+            taken += 1
+            self.exp_cmd_sn = exp_cmd_sn = (cmd_sn + 1) & _MASK
+            ended = execute(command)
+            if ended is not None and ended.__class__ is not Completion and longest:
+                # GOOD at once, and nothing unusual: answered here, it was never among the tasks.
+                length = len(ended)  # type: ignore[arg-type]  # by its class: a Buffer
+                if direction == 0x40:
+                    if not 0 < length <= longest or length > expected:
+                        flags = 0
+                    elif length == expected:
+                        opcode, flags, residual, padding = 0x25, 0x81, 0, length & 3            # F, S
+                    else:
+                        opcode, flags, residual, padding = 0x25, 0x83, expected - length, length & 3    # F, U, S
+                elif length or command.wanted != command.data_out_length:
+                    flags = 0
+                else:
+                    opcode, flags, residual, padding = 0x21, 0x80, 0, 0
+                if flags:
+                    self.max_cmd_sn = max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
+                    stat_sn = connection.stat_sn
+                    connection.stat_sn = (stat_sn + 1) & _MASK
+                    out.append(pack_response(
+                        opcode, flags, 0, 0, length, 0, itt, NO_TAG if length else 0, stat_sn, exp_cmd_sn, max_cmd_sn,
+                        0, 0, residual,
+                    ))
+                    if length:
+                        out.append(ended)  # type: ignore[arg-type]  # see above
+                        if padding:
+                            out.append(_PADDING[padding])
+                            length += 4 - padding
+                    connection.queued += 48 + length
+                    continue
+            tasks[itt] = command
+            self._pledged += command.data_in_length
+            if ended is not None:
+                if ended.__class__ is not Completion:
+                    wanted = command.wanted
+                    ended = Completion(ended)  # type: ignore[arg-type]  # see above
+                    ended.data_out_wanted = wanted
+                ended.command = command
+                self.complete(ended)
+            self.node.settle(target)
+        if out and not connection.dirty:
+            connection.mark_dirty()
+        return taken
 
     def scsi_command(self, pdu: ScsiCommand) -> None:
         """Take a SCSI Command PDU. Its data is used or copied before this returns."""
         plain = not (pdu.immediate or pdu.ahs_flaw or pdu.priority_byte)
-        if plain and self.plain_command(
-            pdu.flags, pdu.lun, pdu.itt, pdu.expected_data_transfer_length, pdu.cmd_sn, pdu.cdb, pdu.data
-        ):
+        if plain and self.plain_commands([
+            (0, pdu.flags, pdu.lun, pdu.itt, pdu.expected_data_transfer_length, pdu.cmd_sn, pdu.cdb, pdu.data)
+        ]):
             return
         self._unusual_command(pdu)
 
