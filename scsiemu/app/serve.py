@@ -21,6 +21,7 @@ import json
 import signal
 import sys
 
+from scsiemu.app.allocator import keep_freed_memory
 from scsiemu.app.arguments import add_target_arguments
 from scsiemu.app.configuration import ServeConfiguration, configure
 from scsiemu.app.failure import ExitCode
@@ -63,6 +64,7 @@ async def _serve(configuration: ServeConfiguration, *, as_json: bool, parent: Pa
         text = _as_json(serving) if as_json else _as_text(serving, configuration)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+        keep_freed_memory()
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
