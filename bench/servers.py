@@ -1,7 +1,8 @@
 """Servers for the benches: ours, tgtd in its settings, the floor; and the C programs, compiled on the spot.
 
 Each server is a process of its own on loopback, at a port that was free. All have the same LUNs: 1 null, 2 a file,
-3 memory (for tgtd and the floor a file in a tmpfs). Needs cc; for tgtd the package tgt, and root.
+3 memory (for tgtd and the floor a file in a tmpfs), 4 another file (see `images`). Needs cc; for tgtd the package tgt,
+and root.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CHAP_NAME: Final = "iqn.2026-11.bench:chap"
 DIGEST_NAME: Final = "iqn.2026-11.bench:digest"
 USER: Final = "bench"
 SECRET: Final = "0123456789abcdef"
-LUNS: Final = {"null": 1, "file": 2, "memory": 3}
+LUNS: Final = {"null": 1, "file": 2, "memory": 3, "copied": 4}
 MEMORY_SIZE: Final = 256 << 20
 
 
@@ -40,14 +41,22 @@ def compile_program(name: str, folder: Path) -> Path:
 
 
 def images(folder: Path, size: int) -> dict[str, Path]:
-    """The file of LUN 2, full of data and in the page cache, and one in a tmpfs."""
-    result = {"file": folder / "image.raw", "memory": Path("/dev/shm") / f"scsiemu-bench-{os.getpid()}"}
-    block = os.urandom(1 << 20)
+    """The files of LUN 2 and 4, full of data and in the page cache, and one in a tmpfs.
+
+    Their content is the same. "file" was written in pieces of 4 KiB, as a disk that was used; "copied" in pieces of
+    1 MiB, as a copy of an image just made: there ext4 has large folios, and walks all buffers of one for each small
+    write.
+    """
+    result = {
+        "file": folder / "image.raw", "copied": folder / "copied.raw",
+        "memory": Path("/dev/shm") / f"scsiemu-bench-{os.getpid()}",
+    }
+    block = memoryview(os.urandom(1 << 20))
     for kind, path in result.items():
-        with path.open("wb") as file:
-            for _ in range((size if kind == "file" else MEMORY_SIZE) >> 20):
-                file.write(block)
-            file.flush()
+        piece = 4096 if kind == "file" else len(block)
+        with path.open("wb", buffering=0) as file:
+            for at in range(0, MEMORY_SIZE if kind == "memory" else size, piece):
+                file.write(block[at % len(block) :][:piece])
             os.fsync(file.fileno())
     return result
 
@@ -104,7 +113,7 @@ class Ours(Server):
         secret.chmod(0o600)
         disks = [
             "--disk", "64M,null", "--disk", "1G,null", "--disk", f"{files['file']},share",
-            "--disk", f"{MEMORY_SIZE >> 20}M",
+            "--disk", f"{MEMORY_SIZE >> 20}M", "--disk", f"{files['copied']},share",
         ]
         environment = os.environ | {"PYTHONPATH": str(tree or HERE.parent)}
         started = time.monotonic()
@@ -148,7 +157,7 @@ class Tgtd(Server):
         for tid, name in enumerate((NAME, CHAP_NAME, DIGEST_NAME), 1):
             self._must("new", "target", "--tid", str(tid), "-T", name)
             self._must("new", "logicalunit", "--tid", str(tid), "--lun", "1", "-b", "null", "--bstype", "null")
-            for store in ("file", "memory"):
+            for store in ("file", "memory", "copied"):
                 self._must("new", "logicalunit", "--tid", str(tid), "--lun", str(LUNS[store]), "-b", str(files[store]))
             self._must("bind", "target", "--tid", str(tid), "-I", "ALL")
         self._must("new", "account", "--user", USER, "--password", SECRET)
