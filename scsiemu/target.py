@@ -281,13 +281,13 @@ class Target:
         """The late answer of a performer to the request that it was given with this ticket."""
         ticket.unit.resume(ticket, result)
 
-    def advance(self, now: float) -> None:
-        """The clock says `now`, seconds. What waited for it goes on."""
+    def advance(self, now: float) -> bool:
+        """The clock says `now`, seconds. What waited for it goes on: True if anything may have."""
         if now > self.now:
             self.now = now
         timers = self._timers
         if not timers:
-            return
+            return False
         due = []
         while timers and timers[0][0] <= self.now:
             due.append(heapq.heappop(timers))
@@ -295,6 +295,7 @@ class Target:
             if self._sleeping.get(command) == number:
                 del self._sleeping[command]
                 command.unit.resume(command, None)
+        return True
 
     def sleep(self, command: Command, seconds: float) -> None:
         """Asked by a unit: resume the command in `seconds`."""

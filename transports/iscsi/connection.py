@@ -196,6 +196,8 @@ class TargetConnection:
                             return
                         if taken < len(commands):
                             reader.put_back(commands[taken])
+                        elif reader.empty:
+                            return
                         elif taken == self.at_once:
                             self.rest = True
                             return

@@ -69,12 +69,13 @@ class PduReader:
     Attributes:
         max_data_segment_length: the MaxRecvDataSegmentLength that we declared, and that holds now.
         header_digest, data_digest: whether CRC32C is in use.
+        empty: the last `plain_commands` left nothing.
         sink: see `Sink`.
     """
 
     __slots__ = (
         "_ended", "_filled", "_head", "_held", "_length", "_pdu", "_position", "_target", "_trailer",
-        "_trailer_length", "_view", "data_digest", "header_digest", "max_data_segment_length", "sink",
+        "_trailer_length", "_view", "data_digest", "empty", "header_digest", "max_data_segment_length", "sink",
     )
 
     def __init__(self, max_data_segment_length: int = LOGIN_MAX_DATA_SEGMENT_LENGTH) -> None:
@@ -83,6 +84,7 @@ class PduReader:
         self.data_digest = False
         self.sink: Sink | None = None
         self._ended = False
+        self.empty = False
         self._view = memoryview(b"")
         self._position = 0
         self._held = False
@@ -127,6 +129,7 @@ class PduReader:
         """
         commands: list[PlainCommand] = []
         if self._head:
+            self.empty = False
             return commands
         view = self._view
         position = self._position
@@ -149,11 +152,13 @@ class PduReader:
             commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
             position = end
         self._position = position
+        self.empty = position == size
         return commands
 
     def put_back(self, command: PlainCommand) -> None:
         """`next_pdu` goes on with this command, of the last `plain_commands`."""
         self._position = command[0]
+        self.empty = False
 
     def next_pdu(self) -> Pdu | None:                                                           # hot
         """The next whole PDU, None when more bytes are needed.

@@ -194,6 +194,7 @@ class TargetNode:
     Attributes:
         queue_limit: bytes of Data-In that a session may have on its way before its commands wait.
         accepting: new logins are taken.
+        dirty: what `take_dirty` would give.
     """
 
     def __init__(
@@ -219,7 +220,7 @@ class TargetNode:
         self.refused_connections = 0
         self._backlog = 0
         self._unauthenticated: dict[TargetConnection, None] = {}
-        self._dirty: list[TargetConnection] = []
+        self.dirty: list[TargetConnection] = []
         self._ready: deque[Session] = deque()
         self._pumping = False
         self._events: deque[tuple[IscsiTarget, Event]] = deque(maxlen=_EVENT_LIMIT)
@@ -411,13 +412,13 @@ class TargetNode:
 
     def mark_dirty(self, connection: TargetConnection) -> None:
         """Told by a connection: it has something to send."""
-        self._dirty.append(connection)
+        self.dirty.append(connection)
 
     def take_dirty(self) -> list[TargetConnection]:
         """The connections that have something to send, or are to be closed, since the last call."""
-        dirty = self._dirty
+        dirty = self.dirty
         if dirty:
-            self._dirty = []
+            self.dirty = []
             for connection in dirty:
                 connection.dirty = False
         return dirty

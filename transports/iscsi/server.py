@@ -236,8 +236,8 @@ class IscsiTransport:
         """Send what there is to send."""
         node = self.node
         peers = self._peers
-        while dirty := node.take_dirty():
-            for connection in dirty:
+        while node.dirty:
+            for connection in node.take_dirty():
                 peer = peers.get(connection)
                 if peer is not None:
                     peer.send()
@@ -307,8 +307,7 @@ class _Peer:
         buffer = transport.buffer
         session = connection.session
         target = session.target if session is not None else None
-        if target is not None:
-            target.advance(transport.time())
+        if target is not None and target.advance(transport.time()):
             transport.node.settle(target)
         try:
             place = connection.wanted() if connection.sink_itt >= 0 else None
