@@ -27,17 +27,17 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Buffer
 from scsiemu.sense import Sense
-from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, LogoutReason, LogoutResponseCode, RejectReason
+from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, RejectReason
 from transports.iscsi.framing import FramingError, PduReader, gather
 from transports.iscsi.login import LoginLimits, LoginRefusal, LoginResult, LoginStatus, TargetLogin
 from transports.iscsi.login_policy import ConnectionPolicy
+from transports.iscsi.logout import log_out
 from transports.iscsi.pdu import (
     AsyncMessage,
     BadPdu,
     DataOut,
     LoginRequest,
     LogoutRequest,
-    LogoutResponse,
     NopIn,
     NopOut,
     Pdu,
@@ -374,30 +374,6 @@ class TargetConnection:
         response.max_cmd_sn = session.max_cmd_sn
         self.send(response)
 
-    def _receive_logout(self, session: Session, pdu: LogoutRequest) -> None:
-        if not session.in_order(pdu, pdu.cmd_sn):
-            return
-        code = LogoutResponseCode.CLOSED
-        if pdu.reason == LogoutReason.REMOVE_FOR_RECOVERY:
-            code = LogoutResponseCode.RECOVERY_NOT_SUPPORTED        # ErrorRecoveryLevel 2 only
-        elif pdu.reason == LogoutReason.CLOSE_CONNECTION:
-            if pdu.cid != self.cid:
-                code = LogoutResponseCode.CID_NOT_FOUND
-        elif pdu.reason != LogoutReason.CLOSE_SESSION:
-            self.reject(RejectReason.INVALID_PDU_FIELD, pdu)
-            return
-        if code == LogoutResponseCode.CLOSED:
-            session.lost()              # 11.14: the commands end before the answer
-        parameters = session.parameters
-        self.send(
-            LogoutResponse(
-                response=code, itt=pdu.itt, stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn,
-                max_cmd_sn=session.max_cmd_sn, time2wait=parameters.default_time2wait, time2retain=0,
-            )
-        )
-        if code == LogoutResponseCode.CLOSED:
-            self.close_when_sent("logout")
-
     def _over_cap(self, pdu: Pdu) -> bool:
         """Whether so much waits for the socket that a request with a long answer is refused."""
         if self.queued <= self.node.limits.queued_bytes:
@@ -615,7 +591,7 @@ _METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]
     ScsiCommand: lambda connection, session, pdu: session.scsi_command(pdu),
     TaskManagementRequest: TargetConnection._receive_task_management,
     TextRequest: TargetConnection._receive_text,
-    LogoutRequest: TargetConnection._receive_logout,
+    LogoutRequest: log_out,
     # 11.16: at ErrorRecoveryLevel 0 there is nothing to ask again for.
     Snack: lambda connection, session, pdu: connection.reject(RejectReason.SNACK_REJECT, pdu),
 }
