@@ -18,6 +18,7 @@ from devtypes.vt.encryption_pages import (
     EncryptionMode,
     EncryptionScope,
     Parameters,
+    capabilities,
     encode_kads,
     page,
     parse_set_data_encryption,
@@ -162,7 +163,7 @@ class Encryption(TapeVpd):
         bodies = {
             _InPage.IN_SUPPORT: b"".join(code.to_bytes(2, "big") for code in _IN_PAGES),
             _InPage.OUT_SUPPORT: _SET_DATA_ENCRYPTION.to_bytes(2, "big"),
-            _InPage.CAPABILITIES: CapabilityPages.CAPABILITIES,
+            _InPage.CAPABILITIES: capabilities(mounted=self.not_ready() is None),
             _InPage.KEY_FORMATS: CapabilityPages.KEY_FORMATS,
             _InPage.MANAGEMENT: CapabilityPages.MANAGEMENT,
             _InPage.STATUS: self._status(command.nexus),

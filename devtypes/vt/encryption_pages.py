@@ -11,7 +11,7 @@ from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = [
     "KEY_LENGTH", "MOST_A_KAD", "MOST_U_KAD", "CapabilityPages", "DecryptionMode", "EncryptionMode", "EncryptionScope",
-    "Parameters", "encode_kads", "page", "parse_set_data_encryption",
+    "Parameters", "capabilities", "encode_kads", "page", "parse_set_data_encryption",
 ]
 
 KEY_LENGTH: Final = 32                      # AES-256
@@ -93,15 +93,24 @@ def page(code: int, body: bytes) -> bytes:
 class CapabilityPages:
     """Pages that tell what there is; the same for every drive that encrypts."""
 
-    # AES-256-GCM: MAC_C, DED_C, decryption and encryption by the device; nonces are made by it; U-KAD and A-KAD
-    # of up to so many bytes; EXTERNAL is not to be had; reading in RAW mode is off by default and can be controlled.
-    ALGORITHM: Final = struct.pack(
-        ">BxHBBHHHBBHHxxI", _ALGORITHM_INDEX, 20, 0x3A, 0x10 | 0x08, MOST_U_KAD, MOST_A_KAD, KEY_LENGTH,
-        0x10 | 4 << 1, 0, 0, 0, _AES_256_GCM_128,
-    )
-    CAPABILITIES: Final = bytes((0x05,)) + bytes(15) + ALGORITHM      # not by external control; can be configured here
     KEY_FORMATS: Final = b"\x00"                                      # plain text
     MANAGEMENT: Final = bytes((0x01, 0x07, 0x00, 0x07)) + bytes(8)    # LOCK; CKOD, CKORP, CKORL; all three scopes
+
+
+def capabilities(*, mounted: bool) -> bytes:
+    """Data encryption capabilities page (SSC-5 8.5.2.4), with AES-256-GCM as the one algorithm.
+
+    MAC_C, DED_C, decryption and encryption by the device; nonces are made by it; U-KAD and A-KAD of up to so many
+    bytes; EXTERNAL is not to be had; reading in RAW mode is off by default and can be controlled.
+
+    Args:
+        mounted: AVFMV and AVFCLP: the algorithm is valid for the cartridge, and where the tape stands.
+    """
+    algorithm = struct.pack(
+        ">BxHBBHHHBBHHxxI", _ALGORITHM_INDEX, 20, 0xBA if mounted else 0x3A, 0x98 if mounted else 0x18, MOST_U_KAD,
+        MOST_A_KAD, KEY_LENGTH, 0x10 | 4 << 1, 0, 0, 0, _AES_256_GCM_128,
+    )
+    return bytes((0x05,)) + bytes(15) + algorithm       # not by external control; can be configured here
 
 
 def encode_kads(u_kad: bytes, a_kad: bytes, *, authenticated: int = 0) -> bytes:
@@ -134,21 +143,21 @@ def parse_set_data_encryption(data: bytes) -> Parameters:
         (byte_5 >> 4 & 3 == 1, 5, 5),                           # RDMC 01b is reserved
         (encryption not in (EncryptionMode.DISABLE, EncryptionMode.ENCRYPT), 6, None),
         (decryption > DecryptionMode.MIXED, 7, None),
-        (encrypting and decryption == DecryptionMode.RAW, 7, None),
         (index != _ALGORITHM_INDEX and not (idle and index == 0), 8, None),
         (form, 9, None),
         (kad_format > 2, 10, None),
         (any(data[11:18]), 11, None),
-        (key_length != (KEY_LENGTH if encrypting or decrypting else 0), 18, None),
+        (key_length != KEY_LENGTH and (encrypting or decrypting or key_length), 18, None),
         (len(data) < _SET.size + key_length, 18, None),
     )
     for wrong, byte, bit in refusals:
         if wrong:
             raise _invalid(byte, bit)
     at = _SET.size + key_length
+    key = data[_SET.size : at] if encrypting or decrypting else b""     # some send zeros with DISABLE
     u_kad, a_kad = _parse_kads(data, at, allowed=encrypting)
     return Parameters(
-        scope, encryption, decryption, data[_SET.size : at], kad_format, u_kad, a_kad,
+        scope, encryption, decryption, key, kad_format, u_kad, a_kad,
         raw_readable=byte_5 >> 4 & 3 == 2, check_mode=byte_5 >> 6, lock=bool(byte_4 & 1),
         clear_on_demount=bool(byte_5 & 4), clear_on_preempt=bool(byte_5 & 2), clear_on_loss=bool(byte_5 & 1),
     )
