@@ -84,12 +84,15 @@ class InformationalExceptions(ModeOperations):
         """TEST makes a false exception, or ends it."""
         super().mode_page_changed(page, fields)
         if page.key == INFORMATIONAL_EXCEPTIONS_CONTROL.key:
-            false = asc.FAILURE_PREDICTION_THRESHOLD_EXCEEDED_FALSE
             if fields.test:
-                self.exception = None       # a new method of reporting starts anew
-                self.informational_exception(false)
-            elif self.exception == false:
+                self.test_exception(fields)
+            elif self.exception == asc.FAILURE_PREDICTION_THRESHOLD_EXCEEDED_FALSE:
                 self.exception = None
+
+    def test_exception(self, control: CdbFields) -> None:
+        """TEST was set: a false exception."""
+        self.exception = None               # a new method of reporting starts anew
+        self.informational_exception(asc.FAILURE_PREDICTION_THRESHOLD_EXCEEDED_FALSE)
 
     def pollable_sense(self, command: Command) -> Sense | None:
         """An exception that is reported on request: NO SENSE with its additional sense code."""

@@ -6,7 +6,7 @@ and the two things that are set as well, timestamp and identifying information (
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 from scsiemu import asc
 from scsiemu.cdb import CdbFields, CdbLayout
@@ -47,7 +47,13 @@ _TASK_MANAGEMENT: Final = b"\xfc\x07\0"
 
 
 class OperationCodeOperations(InquiryOperations):
-    """What the operation table has, and which task management functions there are."""
+    """What the operation table has, and which task management functions there are.
+
+    Attributes:
+        default_timeouts: nominal and recommended, seconds, of operations that declare none; zero: not told.
+    """
+
+    default_timeouts: ClassVar[tuple[int, int]] = (0, 0)
 
     @operation(
         0xA3, "REPORT SUPPORTED OPERATION CODES", REPORT_SUPPORTED_OPERATION_CODES, service_action=0x0C,
@@ -57,12 +63,21 @@ class OperationCodeOperations(InquiryOperations):
     def report_supported_operation_codes(self, command: Command, cdb: CdbFields) -> Completion:
         """All operations, or the CDB usage data of one."""
         if cdb.reporting_options == 0:
-            body = b"".join(_command_descriptor(each, timeouts=bool(cdb.rctd)) for each in self.table)
+            body = b"".join(_command_descriptor(each, self._timeouts(each, cdb)) for each in self.table)
             return Completion(len(body).to_bytes(4, "big") + body)
         if cdb.reporting_options > 3:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="reporting_options")
         found = self._requested(cdb)
-        return Completion(_NOT_SUPPORTED if found is None else _one_command(found, timeouts=bool(cdb.rctd)))
+        return Completion(_NOT_SUPPORTED if found is None else _one_command(found, self._timeouts(found, cdb)))
+
+    def _timeouts(self, declared: Operation, cdb: CdbFields) -> bytes:
+        """Command timeouts descriptor (SPC-5 table 309), empty without RCTD."""
+        if not cdb.rctd:
+            return b""
+        nominal, recommended = self.default_timeouts
+        return _TIMEOUTS.pack(
+            10, 0, declared.nominal_timeout or nominal, declared.recommended_timeout or recommended
+        )
 
     def _requested(self, cdb: CdbFields) -> Operation | None:
         """The operation that REPORTING OPTIONS 001b, 010b and 011b ask for (SPC-5 table 305)."""
@@ -92,25 +107,20 @@ class OperationCodeOperations(InquiryOperations):
         return Completion(_TASK_MANAGEMENT + b"\0")
 
 
-def _timeouts(declared: Operation) -> bytes:
-    """Command timeouts descriptor (SPC-5 table 309)."""
-    return _TIMEOUTS.pack(10, 0, declared.nominal_timeout, declared.recommended_timeout)
-
-
-def _command_descriptor(declared: Operation, *, timeouts: bool) -> bytes:
+def _command_descriptor(declared: Operation, timeouts: bytes) -> bytes:
     """One entry of the all_commands format (SPC-5 table 306)."""
     has_action = declared.service_action is not None
-    flags = timeouts << 1 | has_action
+    flags = bool(timeouts) << 1 | has_action
     head = struct.pack(
         ">BxHxBH", declared.opcode, declared.service_action or 0, flags, declared.layout.length
     )
-    return head + (_timeouts(declared) if timeouts else b"")
+    return head + timeouts
 
 
-def _one_command(declared: Operation, *, timeouts: bool) -> bytes:
+def _one_command(declared: Operation, timeouts: bytes) -> bytes:
     """The one_command format (SPC-5 table 307): SUPPORT 011b, as in a standard."""
-    head = struct.pack(">xBH", timeouts << 7 | 3, declared.layout.length)
-    return head + declared.usage + (_timeouts(declared) if timeouts else b"")
+    head = struct.pack(">xBH", bool(timeouts) << 7 | 3, declared.layout.length)
+    return head + declared.usage + timeouts
 
 
 # TIMESTAMP ORIGIN, and milliseconds that the clock is ahead of the time of day.

@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from devtypes.vt import layouts
 from devtypes.vt.attribute_table import ATTRIBUTES, AttributeFormat, AttributeKind, HostRules, attribute_kind
-from devtypes.vt.base import LoadState
+from devtypes.vt.base import LoadState, MediaErrors
 from devtypes.vt.density import Densities
 from devtypes.vt.layouts import tape_operation
 from devtypes.vt.medium import TapeMedium
@@ -32,6 +32,8 @@ _HEAD: Final = struct.Struct(">HBH")
 _READ_ONLY: Final = 0x80
 _MEBIBYTE: Final = 20                       # attributes count in units of 1 048 576 bytes
 _LAST_LOADS: Final = (0x020A, 0x020B, 0x020C, 0x020D)
+_ERRORS: Final = 0x0C00                     # vendor specific device attribute: not shown, the log pages tell
+_ERROR_COUNTS: Final = struct.Struct(">II")
 _OUT_OF_SPACE: Final = asc.AUXILIARY_MEMORY_OUT_OF_SPACE
 _CLEANINGS: Final = 50
 _MEDIUM_TYPES: Final = {CartridgeKind.DATA: 0x00, CartridgeKind.WORM: 0x80, CartridgeKind.CLEANING: 0x01}
@@ -62,12 +64,24 @@ class Attributes(Densities):
         """Who loaded the cartridge is written down in it."""
         super()._threaded(cartridge)
         self.loaded_with = (cartridge.bytes_written, cartridge.bytes_read)
+        kept = _kept(cartridge, _ERRORS)
+        self.life_errors = MediaErrors._make(_ERROR_COUNTS.unpack(kept)) if len(kept) == _ERROR_COUNTS.size else (
+            MediaErrors(0, 0)
+        )
+        self.mount_errors = MediaErrors(0, 0)
         held = [cartridge.attribute(identifier) for identifier in _LAST_LOADS[:-1]]
         for identifier, before in zip(_LAST_LOADS[1:], held, strict=True):
             if before is not None:
                 cartridge.set_attribute(Attribute(identifier, AttributeFormat.ASCII, before.value))
         me = f"{self.identity.vendor:<8}{self.identity.serial:<32}"[:40].encode("ascii", "replace")
         cartridge.set_attribute(Attribute(_LAST_LOADS[0], AttributeFormat.ASCII, me))
+
+    def leaving(self, cartridge: TapeMedium) -> None:
+        """Its errors are written down in it."""
+        super().leaving(cartridge)
+        if self.life_errors != (0, 0) and not cartridge.read_only:
+            counts = (min(each, 0xFFFFFFFF) for each in self.life_errors)
+            cartridge.set_attribute(Attribute(_ERRORS, AttributeFormat.BINARY, _ERROR_COUNTS.pack(*counts)))
 
     # --- READ ATTRIBUTE ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ The commands are in the mixins that `drive.TapeDrive` is made of.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from devtypes.vt.config import TapeConfig
 from devtypes.vt.counters import TapeCounters
@@ -26,15 +26,27 @@ from scsiemu.operations import Operation
 from scsiemu.sense import CheckCondition, Sense, SenseCode, SenseKey
 from scsiemu.spc_removal import RemovalPrevention
 
-__all__ = ["LoadState", "TapeBase", "refusal_of"]
+__all__ = ["LoadState", "MediaErrors", "TapeBase", "refusal_of"]
 
 # Room that blocks leave for the filemarks that an application writes when the partition is full.
 _MARKS_ROOM: Final = 16 * HEADER_SIZE
 _MOST_EARLY_WARNING: Final = 64 << 20
 _MEGABYTE: Final = 1_000_000
+_ERRORS_UNTIL_CLEANING: Final = 3
 
 # Performed whatever error is waiting to be told.
 _TELLS_NOTHING: Final = frozenset((0x03, 0x12, 0xA0))
+
+
+class MediaErrors(NamedTuple):
+    """Unrecovered errors."""
+
+    writing: int
+    reading: int
+
+    def more(self, *, reading: bool) -> MediaErrors:
+        """One more."""
+        return MediaErrors(self.writing + (not reading), self.reading + reading)
 
 
 class LoadState:
@@ -80,10 +92,13 @@ class TapeBase(RemovalPrevention):
         may_overwrite: the position or format that ALLOW OVERWRITE let be overwritten: (partition, object), or "format".
         append_only: WRITE MODE of the device configuration extension page.
         pew_size: PROGRAMMABLE EARLY WARNING SIZE in units of 10^6 bytes.
+        mount_errors, life_errors: unrecovered ones with the cartridge since it was loaded, and in its life.
+        errors_until_cleaning: so many more, and the drive asks to be cleaned.
         protected_modes: software write protection by mode pages: names of the bits that are set.
     """
 
     peripheral_device_type: ClassVar[int] = 0x01
+    default_timeouts: ClassVar[tuple[int, int]] = (5, 60)
     default_product: ClassVar[str] = "VIRTUAL TAPE"
 
     def __init__(self, config: TapeConfig | None = None, identity: Identity | None = None) -> None:
@@ -105,7 +120,10 @@ class TapeBase(RemovalPrevention):
         self.pew_size = 0
         self.protected_modes: frozenset[str] = frozenset()
         self.counted = TapeCounters()
-        self.alerts = TapeAlerts()
+        self.alerts = TapeAlerts(self._alerts_changed)
+        self.mount_errors = MediaErrors(0, 0)
+        self.life_errors = MediaErrors(0, 0)
+        self.errors_until_cleaning = _ERRORS_UNTIL_CLEANING
         kind = self.kind
         given = identity or Identity()
         default = Identity()
@@ -237,7 +255,22 @@ class TapeBase(RemovalPrevention):
         raise CheckCondition(asc.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
 
     def settle(self) -> Asking[None]:
-        """Bring what was written to the medium, before the tape moves or is asked to be safe."""
+        """Bring what earlier commands wrote to the medium, before the tape moves.
+
+        Raises CheckCondition with a deferred error where it cannot be (SPC-5 4.4.7): they have ended with GOOD. That is
+        told once; the command is not performed.
+        """
+        try:
+            yield from self.synchronize()
+        except IoFailed as failure:
+            if failure.fault not in (IoFault.MEDIUM, IoFault.NO_SPACE):
+                raise
+            self.unsynced = False
+            self.media_error(reading=False)
+            raise refusal_of(Sense(asc.WRITE_ERROR, deferred=True)) from None
+
+    def synchronize(self) -> Asking[None]:
+        """Bring all that was written to the medium."""
         if self.unsynced:
             yield from self.tape.sync()
             self.unsynced = False
@@ -285,9 +318,39 @@ class TapeBase(RemovalPrevention):
 
     def io_failed(self, command: Command, request: IoRequest[Any], failure: IoFailed) -> Sense:
         if failure.fault == IoFault.MEDIUM:
-            self.alerts.set(3)                      # hard error
-            self.counted.failed(reading=isinstance(request, Read))
+            self.media_error(reading=isinstance(request, Read))
         return super().io_failed(command, request, failure)
+
+
+    def media_error(self, *, reading: bool) -> None:
+        """A block could not be read or written."""
+        self.counted.failed(reading=reading)
+        self.mount_errors = self.mount_errors.more(reading=reading)
+        self.life_errors = self.life_errors.more(reading=reading)
+        self.alerts.set(3)                          # hard error
+        self.alerts.set(5 if reading else 6)        # read failure, write failure
+        self.errors_until_cleaning -= 1
+        if self.cleaning_needed:
+            self.alerts.set(20)                     # clean now
+
+    @property
+    def cleaning_needed(self) -> bool:
+        """Whether the heads are dirty: so they are taken to be after some errors."""
+        return self.errors_until_cleaning <= 0
+
+    def cleaned(self) -> None:
+        """A cleaning cartridge was here."""
+        self.errors_until_cleaning = _ERRORS_UNTIL_CLEANING
+        self.counted.cleanings += 1
+        self.alerts.clear(20)
+
+    def _alerts_changed(self) -> None:
+        """An active TapeAlert flag is an informational exception; one more is a new one (SSC-5 4.2.20)."""
+        if self.alerts.active:
+            self.exception = None
+            self.informational_exception(asc.FAILURE_PREDICTION_THRESHOLD_EXCEEDED)
+        elif self.exception == asc.FAILURE_PREDICTION_THRESHOLD_EXCEEDED:
+            self.informational_exception(None)
 
 
 # Bits of the device configuration page that protect, with what writes are then refused with (SSC-5 8.3.3).

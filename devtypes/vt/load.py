@@ -197,11 +197,7 @@ class Loading(TapeBase):
             self.alerts.set(22)
             return
         self.alerts.set(11)
-        self.alerts.clear(20)
-        self.counted.cleanings += 1
-        self.cleaning_needed = False
-
-    cleaning_needed = False
+        self.cleaned()
 
     def _unthread_steps(self) -> Asking[None]:
         """From ready to held: all is on the medium."""
@@ -210,6 +206,8 @@ class Loading(TapeBase):
         self.load_state = LoadState.UNLOADING
         try:
             if self.cartridge is not None:
+                yield from self.settle()
+                self.leaving(self.cartridge)
                 yield from self.cartridge.close()
             self.unsynced = False
             yield from self.physics.unload()
@@ -219,6 +217,9 @@ class Loading(TapeBase):
                 self.load_state = LoadState.READY
         self.counters.start_stop_cycles += 1
         self.unloaded()
+
+    def leaving(self, cartridge: TapeMedium) -> None:
+        """The cartridge will be unthreaded: what is kept in its memory can be set now."""
 
     def unloaded(self) -> None:
         """The tape is not threaded any more: what belonged to it ends."""

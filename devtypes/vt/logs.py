@@ -9,6 +9,7 @@ from typing import Any, Final
 from devtypes.vt.attributes import Attributes, medium_serial
 from devtypes.vt.base import LoadState
 from devtypes.vt.tape_alert import TAPE_ALERT_COUNT
+from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion
 from scsiemu.log_pages import LogFormat, LogParameter, log_page
@@ -21,6 +22,12 @@ _MEBIBYTE: Final = 1 << 20
 _MEGABYTE: Final = 1_000_000
 _NO_RECOVERY: Final = 0x00
 _CLEAN: Final = 0x0D                        # recovery procedure "request creation of a drive cleaning"
+# DT DEVICE ACTIVITY (ADC-4 table 33).
+_LOAD_ACTIVITIES: Final = {LoadState.LOADING: 0x02, LoadState.UNLOADING: 0x03}
+_ACTIVITIES: Final = {
+    asc.LOCATE_OPERATION_IN_PROGRESS: 0x07, asc.REWIND_OPERATION_IN_PROGRESS: 0x08,
+    asc.ERASE_OPERATION_IN_PROGRESS: 0x09, asc.OPERATION_IN_PROGRESS: 0x0A,
+}
 _UNLIMITED: Final = LogFormat.UNBOUNDED_COUNTER
 
 
@@ -129,21 +136,24 @@ class TapeLogs(Attributes):
         return [LogParameter(0x0000, self._very_high_frequency_data()), _number(0x0001, 1000, 2)]
 
     def _very_high_frequency_data(self) -> bytes:
+        """ADC-4 6.1.2.2.2."""
         state = self.load_state
         present = state != LoadState.EMPTY
+        moving = state in (LoadState.LOADING, LoadState.UNLOADING)
         memory = self.memory_not_ready() is None
         first = (
             (0x80 if self.preventing else 0) | (0x20 if memory else 0) | (0x10 if self.compressing else 0)
             | (0x08 if self.write_protected else 0) | (0x02 if self.cleaning_needed else 0) | 0x01
         )
         second = (
-            0x20                                                                # RAA: robotic access allowed
+            (0x80 if moving else 0)                                             # INXTN
+            | (0x20 if not moving else 0)                                       # RAA: robotic access allowed
             | (0x10 if present else 0) | (0x04 if present and state != LoadState.EJECTED else 0)
             | (0x02 if state == LoadState.READY else 0)
             | (0x01 if state == LoadState.READY and self.failure is None else 0)
         )
-        activity = {LoadState.LOADING: 0x02, LoadState.UNLOADING: 0x03}.get(state, 0x00)
-        flags = 0x01 if self.alerts.active else 0                               # TAFC: TapeAlert flag changed
+        activity = _LOAD_ACTIVITIES.get(state) or (_ACTIVITIES.get(self.motion, 0x04) if self.motion is not None else 0)
+        flags = (0x04 if self.cleaning_needed else 0) | (0x01 if self.alerts.active else 0)     # RRQST, TAFC
         return bytes((first, second, activity, flags))
 
     @log_page(0x12, "TapeAlert response", available=_has(0x12), standard="SSC-5 8.2.5")
@@ -196,7 +206,7 @@ class TapeLogs(Attributes):
         if cartridge is None:
             return [LogParameter(0x0000, b"\0")]
         written, read = self.loaded_with
-        counted = self.counted
+        counted, mount, life = self.counted, self.mount_errors, self.life_errors
         usable = cartridge.usable // _MEGABYTE
         sizes = [cartridge.size(number) for number in range(cartridge.partitions)]
         used = [cartridge.used(number) for number in range(cartridge.partitions)]
@@ -204,10 +214,10 @@ class TapeLogs(Attributes):
         return [
             LogParameter(0x0000, b"\1"),
             _number(0x0001, cartridge.loads, 4),
-            _number(0x0004, counted.write_errors, 2),
-            _number(0x0009, counted.read_errors, 2),
-            _number(0x000C, counted.write_errors, 2),
-            _number(0x000D, counted.read_errors, 2),
+            _number(0x0004, life.writing, 2),
+            _number(0x0009, life.reading, 2),
+            _number(0x000C, mount.writing, 2),
+            _number(0x000D, mount.reading, 2),
             _number(0x000E, (cartridge.bytes_written - written) // _MEGABYTE, 4),
             _number(0x000F, (cartridge.bytes_read - read) // _MEGABYTE, 4),
             _number(0x0010, cartridge.bytes_written // _MEGABYTE, 8),
@@ -267,8 +277,8 @@ class TapeLogs(Attributes):
         loads = self.cartridge.loads if self.cartridge is not None else 0
         return [
             _number(0x0001, loads, 4),
-            _number(0x0004, self.counted.write_errors, 2),
-            _number(0x0009, self.counted.read_errors, 2),
+            _number(0x0004, self.life_errors.writing, 2),
+            _number(0x0009, self.life_errors.reading, 2),
         ]
 
     @log_page(0x31, "Tape capacity (LTO)", available=_has(0x31), standard="vendor specific")

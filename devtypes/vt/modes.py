@@ -10,6 +10,7 @@ from devtypes.vt.base import LoadState
 from devtypes.vt.medium import TapeMedium
 from devtypes.vt.protection import METHODS
 from devtypes.vt.spacing import Spacing
+from devtypes.vt.tape_alert import ALL_FLAGS, TAPE_ALERT_COUNT
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.layout import PageLayout
@@ -110,10 +111,12 @@ class TapeModes(Spacing):
                 left & right for left, right in zip(layout.mask(field.name), layout.changeable, strict=True)
             )
         ]
-        pages = [
-            CONTROL.with_changeable(*changeable, "autoload_mode") if page.key == CONTROL.key else page
-            for page in super().mode_page_declarations()
-        ]
+        # TapeAlert flags are polled, unless MODE SELECT has them reported.
+        ours = {
+            CONTROL.key: CONTROL.with_changeable(*changeable, "autoload_mode"),
+            INFORMATIONAL_EXCEPTIONS_CONTROL.key: INFORMATIONAL_EXCEPTIONS_CONTROL.with_defaults(dexcpt=1),
+        }
+        pages = [ours.get(page.key, page) for page in super().mode_page_declarations()]
         compressing = int(self.config.compression)
         compression = DATA_COMPRESSION.with_defaults(
             dce=compressing, dcc=int(kind.compression), dde=int(kind.compression), compression_algorithm=algorithm,
@@ -144,6 +147,10 @@ class TapeModes(Spacing):
             raise ModeFieldRefused("write_mode")
         elif page.page == 0x11:
             self._check_partitions(wanted)
+        elif page.key == INFORMATIONAL_EXCEPTIONS_CONTROL.key and wanted.test:
+            number = _signed(wanted.report_count)
+            if abs(number) > TAPE_ALERT_COUNT and number != ALL_FLAGS:
+                raise ModeFieldRefused("report_count")
         return super().check_mode_page(page, wanted)
 
     def _check_protection(self, wanted: CdbFields) -> None:
@@ -182,8 +189,6 @@ class TapeModes(Spacing):
             self.append_only = fields.write_mode == 1
             self.pew_size = fields.pews
             self.may_overwrite = None
-        elif page.key == INFORMATIONAL_EXCEPTIONS_CONTROL.key and fields.test:
-            self._test_alerts(fields.report_count)
 
     def _set_compressing(self, compressing: bool) -> None:
         """DCE and SELECT DATA COMPRESSION ALGORITHM say the same: whichever was set last counts for both."""
@@ -195,10 +200,13 @@ class TapeModes(Spacing):
             if page.key in pages.pages:
                 pages.set(*page.key, **{name: int(compressing)})
 
-    def _test_alerts(self, number: int) -> None:
+    def test_exception(self, control: CdbFields) -> None:
         """TEST with a TEST FLAG NUMBER sets a TapeAlert flag, or clears it where that is negative (SSC-5 8.3.6)."""
-        signed = number - (1 << 32 if number >> 31 else 0)
-        self.alerts.test(signed)
+        number = control.report_count
+        if number:
+            self.alerts.test(_signed(number))
+        else:
+            super().test_exception(control)
 
     def unloaded(self) -> None:
         """Associated write protection ends with the unloading (SSC-5 4.2.14.3)."""
@@ -293,6 +301,11 @@ class TapeModes(Spacing):
         self.block_length = 0
         self.buffered = 1
         super().reset(kind)
+
+
+def _signed(number: int) -> int:
+    """A field of 32 bits as a two's complement number."""
+    return number - (1 << 32 if number >> 31 else 0)
 
 
 def _invalid(byte: int, bit: int | None = None) -> CheckCondition:

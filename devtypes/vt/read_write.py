@@ -217,8 +217,8 @@ class ReadWrite(Loading):
 
     def _unreadable(self, code: SenseCode, transfer: Transfer) -> CheckCondition:
         """The refusal for a block that is damaged, encrypted or otherwise not to be had."""
-        self.alerts.set(5)
-        self.counted.failed(reading=True)
+        if code.key == SenseKey.MEDIUM_ERROR:
+            self.media_error(reading=True)
         return CheckCondition(code, information=transfer.residual, data_in=transfer.so_far)
 
     def _nothing_left(self, transfer: Transfer) -> CheckCondition:
@@ -323,11 +323,11 @@ class ReadWrite(Loading):
             self._count_written(blocks)
             yield from self.physics.transfer(sum(len(block.data) for block in blocks), self.unit.now)
             if not self.buffered:
-                yield from self.settle()
+                yield from self.synchronize()
         if transfer.guard_failed:
             raise CheckCondition(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, information=transfer.residual)
         if transfer.overflowed:
-            yield from self.settle()
+            yield from self.synchronize()
             raise CheckCondition(_VOLUME_OVERFLOW, eom=True, information=transfer.residual)
         yield from self._warn(before)
 
@@ -342,10 +342,9 @@ class ReadWrite(Loading):
 
     def _write_failed(self, failure: IoFailed, residual: int) -> Exception:
         """The refusal of a write that the store could not do; no room left there is the end of the medium."""
-        self.alerts.set(6)
-        self.counted.failed(reading=False)
         if failure.fault == IoFault.NO_SPACE:
             return CheckCondition(_VOLUME_OVERFLOW, eom=True, information=residual)
+        self.media_error(reading=False)
         if failure.fault == IoFault.MEDIUM:
             return CheckCondition(asc.WRITE_ERROR, information=residual)
         return failure
@@ -353,7 +352,7 @@ class ReadWrite(Loading):
     def _warn(self, before: Position) -> Asking[None]:
         """Raises CheckCondition beyond early warning, and once on the way into the programmable zone (SSC-5 4.2.4)."""
         if self.beyond_early_warning(self.position):
-            yield from self.settle()            # SEW: synchronize at early warning
+            yield from self.synchronize()       # SEW: synchronize at early warning
             raise CheckCondition(asc.END_OF_PARTITION_MEDIUM_DETECTED, eom=True, information=0)
         if self.beyond_programmable_warning(self.position) and not self.beyond_programmable_warning(before):
             raise CheckCondition(asc.PROGRAMMABLE_EARLY_WARNING_DETECTED, eom=True, information=0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from scsiemu.nexus import Nexus
 
-__all__ = ["TAPE_ALERT_COUNT", "TAPE_ALERT_FLAGS", "TapeAlerts"]
+__all__ = ["ALL_FLAGS", "TAPE_ALERT_COUNT", "TAPE_ALERT_FLAGS", "TapeAlerts"]
 
 TAPE_ALERT_COUNT: Final = 64
-_ALL: Final = 32767
+ALL_FLAGS: Final = 32767                   # TEST FLAG NUMBER of all of them
 
 # The flags that this drive can set, by what sets them.
 TAPE_ALERT_FLAGS: Final[dict[int, str]] = {
@@ -34,10 +34,14 @@ class TapeAlerts:
 
     A flag stays set until what caused it has gone or the cartridge has; each nexus is told of it once in the TapeAlert
     log page, however often in the TapeAlert response page.
+
+    Args:
+        changed: called when flags were set, or cleared.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
         self.active: set[int] = set()
+        self._changed = changed
         self._told: dict[Nexus, set[int]] = {}
 
     def set(self, flag: int) -> None:
@@ -46,24 +50,29 @@ class TapeAlerts:
         self.active.add(flag)
         for told in self._told.values():
             told.discard(flag)
+        self._changed()
 
     def clear(self, *flags: int) -> None:
         """What caused these flags has gone; all flags where none is named."""
-        self.active -= set(flags) if flags else set(self.active)
+        gone = self.active & set(flags) if flags else set(self.active)
+        if not gone:
+            return
+        self.active -= gone
         for told in self._told.values():
             told &= self.active
+        self._changed()
 
     def test(self, number: int) -> None:
-        """Set the flag of this number, or clear that of the negative of it; 32767 is all of them (SSC-5 8.3.6)."""
-        if number == _ALL:
-            for flag in range(1, TAPE_ALERT_COUNT + 1):
-                self.active.add(flag)
-        elif 1 <= number <= TAPE_ALERT_COUNT:
-            self.active.add(number)
-        elif -TAPE_ALERT_COUNT <= number <= -1:
+        """Set the flag of this number, 1 to 64, or clear that of the negative of it; 32767 is all of them (SSC-5
+        8.3.6)."""
+        if -TAPE_ALERT_COUNT <= number <= -1:
             self.clear(-number)
+            return
+        flags = set(range(1, TAPE_ALERT_COUNT + 1)) if number == ALL_FLAGS else {number}
+        self.active |= flags
         for told in self._told.values():
-            told.discard(number)
+            told -= flags
+        self._changed()
 
     def untold(self, nexus: Nexus | None) -> frozenset[int]:
         """The flags that a nexus has not been told of."""

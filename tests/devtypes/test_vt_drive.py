@@ -111,6 +111,32 @@ def test_drive_flush_that_fails_is_told_later() -> None:
     assert initiator.command("REWIND").good
 
 
+@pytest.mark.parametrize("name", ["REWIND", "LOAD UNLOAD", "LOCATE(10)", "SPACE(6)", "READ(16)"])
+def test_drive_buffered_blocks_that_are_lost_are_told(name: str) -> None:
+    """In buffered mode WRITE ends before its block is safe: that it cannot be made so is a deferred error of the next
+    command that moves the tape, once, and that is not performed. In unbuffered mode it is the WRITE's own."""
+    store = open_store(size=1 << 20)
+    failing = False
+
+    def submit(request: Any, ticket: Any) -> Any:
+        if failing and isinstance(request, Flush):
+            return IoFailed(IoFault.MEDIUM)
+        return store.submit(request, ticket)
+
+    target = Target("iqn.2026-11.org.example:vt")
+    target.add_unit(0, TapeDrive(), performer=submit, capabilities=lambda: store.capabilities)
+    initiator = Initiator(target)
+    assert initiator.command("WRITE(6)", transfer_length=1, data_out=b"x").good
+    failing = True
+    told = initiator.command(name)
+    assert (told.code, told.sense and told.sense.deferred) == (asc.WRITE_ERROR, True)
+    assert initiator.command("READ POSITION").data[4:8] == bytes((0, 0, 0, 1))
+    assert initiator.command("REWIND").good
+    assert initiator.command("MODE SELECT(6)", pf=1, data_out=bytes(4)).good            # BUFFERED MODE 0
+    told = initiator.command("WRITE(6)", transfer_length=1, data_out=b"x")
+    assert (told.code, told.sense and told.sense.deferred) == (asc.WRITE_ERROR, False)
+
+
 def test_drive_write_protection_has_many_causes() -> None:
     """The operator, the tab of the cartridge, SWP and associated write protection refuse writes with DATA PROTECT."""
     assert Bench(write_protect=True).write(b"x").code == asc.HARDWARE_WRITE_PROTECTED
