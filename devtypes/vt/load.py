@@ -28,6 +28,7 @@ from scsiemu.sense import CheckCondition, SenseCode
 __all__ = ["Loading"]
 
 _BARCODE: Final = 0x0806
+_CLEANING_LABEL: Final = "CLN"              # how barcodes of cleaning cartridges begin
 _CLEANINGS: Final = 50                      # that a cleaning cartridge is good for
 
 # Why a store is no cartridge, as initiators are told.
@@ -164,12 +165,14 @@ class Loading(TapeBase):
     def new_cartridge(self) -> NewCartridge:
         """What a blank store becomes."""
         config, kind = self.config, self.kind
-        medium = kind.medium("worm" if config.worm else "data")
         barcode = (self.name if config.shelf else config.barcode) or ""
-        attributes = (Attribute(_BARCODE, 1, barcode.encode("ascii", "replace")[:32].ljust(32)),) if barcode else ()
+        cleaning = kind.medium("cleaning")
+        if barcode.startswith(_CLEANING_LABEL) and cleaning is not None:
+            return NewCartridge(CartridgeKind.CLEANING, 0, cleaning.medium_type, _barcode(barcode))
+        medium = kind.medium("worm" if config.worm else "data")
         return NewCartridge(
             CartridgeKind.WORM if config.worm else CartridgeKind.DATA, kind.density.code,
-            medium.medium_type if medium is not None else 0, attributes, config.partitions,
+            medium.medium_type if medium is not None else 0, _barcode(barcode), config.partitions,
         )
 
     def _threaded(self, cartridge: TapeMedium) -> None:
@@ -305,3 +308,8 @@ class Loading(TapeBase):
         return self._physics
 
     _physics: Physics | None = None
+
+
+def _barcode(text: str) -> tuple[Attribute, ...]:
+    """The attribute of a barcode; none where it is empty."""
+    return (Attribute(_BARCODE, 1, text.encode("ascii", "replace")[:32].ljust(32)),) if text else ()

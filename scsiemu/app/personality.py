@@ -4,6 +4,7 @@
     scsiemu personality show NAME                  the file of one, to begin your own with
     scsiemu personality check FILE                 whether a file is right, for --tape 1G,personality-file=FILE
     scsiemu personality capture URL > FILE         ask a drive what it is and has; nothing on it is changed
+    scsiemu personality capture /dev/sg0 > FILE    the same, a drive of this machine
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Final, cast
 from scsiemu import registry
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.send import clear_attentions, connect_unit
+from scsiemu.app.sg_io import SgIoUnit
 from scsiemu.personalities import Capture, PersonalityDeclaration
 from scsiemu.services import Client
+from scsiemu.unit_options import parse_seconds
 
 __all__ = ["add_arguments", "command"]
 
@@ -28,7 +31,7 @@ _MOST_TEXT: Final = 1 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `personality`."""
     parser.add_argument("action", choices=sorted(_ACTIONS), metavar="ACTION", help=", ".join(sorted(_ACTIONS)))
-    parser.add_argument("url", nargs="?", metavar="NAME|FILE|URL", help="see above")
+    parser.add_argument("url", nargs="?", metavar="NAME|FILE|URL|NODE", help="see above")
     parser.add_argument("--name", metavar="TEXT", default="", help="of what is captured, for people")
     parser.add_argument("--initiator", metavar="NAME", default="", help="our iSCSI name")
     parser.add_argument("--chap", metavar="USER:SECRETFILE", help="how we authenticate")
@@ -92,18 +95,31 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _capture(arguments: argparse.Namespace) -> None:
-    scheme, colon, _ = arguments.url.partition("://")
-    if not colon:
-        raise Failure(f"{arguments.url} is no URL of a unit: iscsi://HOST:PORT/TARGET/LUN", ExitCode.USAGE)
-    client = connect_unit(scheme, arguments)
+    unit = _unit(arguments)
     try:
-        clear_attentions(client)
-        text = _first(lambda declared: _ask(client, declared.capture(arguments.name)), arguments.url)
+        clear_attentions(unit)
+        text = _first(lambda declared: _ask(unit, declared.capture(arguments.name)), arguments.url)
     except OSError as error:
         raise Failure(f"{arguments.url}: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
     finally:
-        client.close()
+        unit.close()
     print(text, end="")
+
+
+def _unit(arguments: argparse.Namespace) -> Client | SgIoUnit:
+    """The unit behind a URL or a device node. Raises Failure."""
+    scheme, colon, _ = arguments.url.partition("://")
+    if colon:
+        return connect_unit(scheme, arguments)
+    if not arguments.url.startswith("/"):
+        raise Failure(f"{arguments.url} is neither a URL of a unit nor a device node: iscsi://HOST:PORT/TARGET/LUN, "
+                      "/dev/sgN", ExitCode.USAGE)
+    try:
+        return SgIoUnit(arguments.url, seconds=parse_seconds(arguments.timeout))
+    except ValueError as error:
+        raise Failure(f"--timeout: {error}", ExitCode.USAGE) from None
+    except OSError as error:
+        raise Failure(f"{arguments.url}: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
 
 
 def _first(act: Callable[[PersonalityDeclaration], str], subject: str) -> str:
@@ -117,12 +133,12 @@ def _first(act: Callable[[PersonalityDeclaration], str], subject: str) -> str:
     raise Failure(f"{subject}: {why}", ExitCode.REFUSED)
 
 
-def _ask(client: Client, capture: Capture) -> str:
+def _ask(unit: Client | SgIoUnit, capture: Capture) -> str:
     """Ask all questions; the text of the personality. Raises ValueError."""
     try:
         question = next(capture)
         while True:
-            question = capture.send(client.execute(question.cdb, data_in_length=question.data_in))
+            question = capture.send(unit.execute(question.cdb, data_in_length=question.data_in))
     except StopIteration as done:
         return str(done.value)
 

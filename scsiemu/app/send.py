@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from scsiemu import decode
 from scsiemu.app.failure import ExitCode, Failure
@@ -125,7 +125,14 @@ def _without_secrets(text: str) -> str:
     return _SECRET_IN_QUERY.sub(r"\1***", _SECRET.sub(r"\1%***@", text))
 
 
-def clear_attentions(client: Client) -> None:
+class _Executes(Protocol):
+    """What executes a command without data, such as a `Client`."""
+
+    def execute(self, cdb: bytes, /) -> Outcome:
+        """Execute it, and wait for its end."""
+
+
+def clear_attentions(client: _Executes) -> None:
     """Take the unit attentions of a new session away."""
     for _ in range(_MOST_ATTENTIONS):
         outcome = client.execute(_TEST_UNIT_READY)

@@ -248,6 +248,20 @@ def test_cleaning_cartridge() -> None:
     assert log(bench, 0x12)[0] == (1 << 64 - 22).to_bytes(8, "big")
 
 
+def test_cleaning_cartridge_by_its_label() -> None:
+    """A blank medium of a shelf whose barcode begins with CLN becomes a cleaning cartridge; it cleans and can go."""
+    shelf = Shelf({name: open_store(size=SMALLEST) for name in ("CLN001L8", "A00001L8")})
+    bench = Bench(store=shelf.drive(), shelf=True)
+    for name, code in (("CLN001L8", asc.CLEANING_CARTRIDGE_INSTALLED), ("A00001L8", None)):
+        bench.drive.insert(name)
+        bench.initiator.clear_attentions()
+        assert bench.do("TEST UNIT READY").code == code
+        assert bench.do("READ ATTRIBUTE", first_attribute=0x0806).data[9:41] == name.ljust(32).encode()
+        assert bench.do("LOAD UNLOAD").good
+        bench.drive.remove()
+    assert numbers(bench, 0x14)[1] == 1
+
+
 def test_vpd_pages() -> None:
     """B0h WORM, B1h and B3h serial numbers, B2h flags that can be set, B5h methods of protection."""
     bench = Bench()

@@ -3,6 +3,7 @@ of attributes, of each log page, of operations and of encryption is compared wit
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -177,6 +178,18 @@ def test_sg_logs_knows_each_page(parts: dict[str, str]) -> None:
         assert "too short" not in said
         assert "expected" not in said
         assert "no ascii information" not in said.lower()
+
+
+def test_personality_of_a_node(tmp_path: Path) -> None:
+    """`scsiemu personality capture` asks by SG_IO, too: a node gives the same personality as its drive has."""
+    found = _exec("1M,personality=lto7", f"{sys.executable} -m scsiemu.app personality capture /dev/sg0", tmp_path)
+    path = tmp_path / "mine.json"
+    path.write_text(found)
+    command = f"{sys.executable} -m scsiemu.app personality capture /dev/nst0"
+    again = _exec(f"1M,personality-file={path}", command, tmp_path)
+
+    assert json.loads(found)["product"] == "ULT3580-TD7"
+    assert found == again
 
 
 def test_stenc_encrypts(require_tool: Callable[[str], str], tmp_path: Path) -> None:
