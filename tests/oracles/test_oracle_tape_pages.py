@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checked_by import program
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
 
@@ -40,9 +41,11 @@ done
 """
 
 
-def _exec(tape: str, script: str, folder: Path) -> str:
+def _exec(tape: str, script: str, folder: Path, *, recorded: bool = True) -> str:
+    """What a script that has a drive prints."""
+    words = program() if recorded else [sys.executable, "-m", "scsiemu.app"]
     done = subprocess.run(
-        [sys.executable, "-m", "scsiemu.app", "exec", "--tape", tape, "--", "sh", "-c",
+        [*words, "exec", "--tape", tape, "--", "sh", "-c",
          "export TAPE=/dev/nst0 LC_ALL=C\n" + script],
         capture_output=True, text=True, check=False, timeout=90, cwd=folder, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -51,25 +54,14 @@ def _exec(tape: str, script: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each program said, by the name of its part."""
-    needs_nodes()
-    text = _exec("67108864,barcode=CAT001L8,early-warning=7000000", SCRIPT, tmp_path_factory.mktemp("tape"))
-    found = {}
-    for part in text.split("=== ")[1:]:
-        name, _, said = part.partition("\n")
-        found[name] = said
-    return found
-
-
 @pytest.fixture(autouse=True)
 def _tools(require_tool: Callable[[str], str]) -> None:
     for tool in ("sg_read_attr", "sg_logs", "mt"):
         require_tool(tool)
+    needs_nodes()
 
 
-@pytest.mark.parametrize("line", [
+ATTRIBUTES = (
     "Remaining capacity in partition [MiB]: 63",
     "Maximum capacity in partition [MiB]: 64",
     "TapeAlert flags: 0",
@@ -83,25 +75,30 @@ def _tools(require_tool: Callable[[str], str]) -> None:
     "Medium density code: 0x5e",
     "MAM capacity [B]: 49152",
     "Barcode: CAT001L8",
-])
-def test_sg_read_attr_value(parts: dict[str, str], line: str) -> None:
-    """An attribute, by name and value."""
-    assert line in parts["attributes"]
+)
 
 
-def test_sg_read_attr_one_and_partitions(parts: dict[str, str]) -> None:
-    """The barcode from FIRST ATTRIBUTE IDENTIFIER on, and the list of partitions."""
+def test_sg_tools_tell_of_a_tape(tmp_path: Path) -> None:
+    """One run of all of them: attributes, limits, operations, VPD pages, each log page."""
+    text = _exec("67108864,barcode=CAT001L8,early-warning=7000000", SCRIPT, tmp_path)
+    parts = {}
+    for part in text.split("=== ")[1:]:
+        name, _, said = part.partition("\n")
+        parts[name] = said
+
+    for line in ATTRIBUTES:
+        assert line in parts["attributes"]
+    # From FIRST ATTRIBUTE IDENTIFIER on, and the list of partitions.
     assert "CAT001L8" in parts["attribute"]
     assert "number of partitions available: 1" in parts["partitions"].lower()
-
-
-def test_sg_read_block_limits_values(parts: dict[str, str]) -> None:
-    """Shortest and longest block."""
     assert "Minimum block size: 1 byte(s)" in parts["limits"]
     assert "Maximum block size: 16777215 byte(s)" in parts["limits"]
+    _check_operations(parts)
+    _check_vital_product_data(parts)
+    _check_logs(parts)
 
 
-def test_sg_opcodes_names_and_timeouts(parts: dict[str, str]) -> None:
+def _check_operations(parts: dict[str, str]) -> None:
     """Every command of SSC-5, by the names of sg3_utils, each with its timeouts in seconds. (ALLOW OVERWRITE is
     called by another name that its operation code had.)"""
     lines = parts["opcodes"].splitlines()
@@ -118,16 +115,13 @@ def test_sg_opcodes_names_and_timeouts(parts: dict[str, str]) -> None:
     assert [words[0] for words in listed if "-" in words] == []             # no timeout
     assert ["19", "6", "60", "36000", "Erase(6)"] in listed
     assert ["a4", "1d", "12", "60", "1800", "Generate", "recommended", "access", "order"] in listed
-
-
-def test_sg_opcodes_one_command(parts: dict[str, str]) -> None:
-    """CDB usage data: the bits of ALLOW OVERWRITE that are looked at."""
+    # CDB usage data: the bits of ALLOW OVERWRITE that are looked at.
     words = " ".join(parts["overwrite"].split())
     assert "Command is supported [conforming to SCSI standard]" in words
     assert "82 00 0f ff ff ff ff ff ff ff ff ff" in words
 
 
-def test_sg_vpd_of_a_tape(parts: dict[str, str]) -> None:
+def _check_vital_product_data(parts: dict[str, str]) -> None:
     """WORM, the methods of logical block protection, the flags that can be set."""
     assert "WORM=1" in parts["capabilities"]
     for method in (1, 2):
@@ -163,17 +157,12 @@ LOGS = {
 }
 
 
-@pytest.mark.parametrize("page", sorted(LOGS))
-def test_sg_logs_page(parts: dict[str, str], page: str) -> None:
-    """A log page as sg_logs reads it: what was written and read is in it."""
-    for expected in LOGS[page]:
-        assert expected in parts[f"log {page}"]
-
-
-def test_sg_logs_knows_each_page(parts: dict[str, str]) -> None:
-    """No page is one that sg_logs finds too short, or cannot name."""
+def _check_logs(parts: dict[str, str]) -> None:
+    """Each log page as sg_logs reads it: what was written and read is in it, and none is too short or unknown."""
     logs = {name.removeprefix("log "): said for name, said in parts.items() if name.startswith("log ")}
-    assert set(logs) >= set(LOGS)
+    for page, expected in LOGS.items():
+        for line in expected:
+            assert line in logs[page], page
     for said in logs.values():
         assert "too short" not in said
         assert "expected" not in said
@@ -182,11 +171,11 @@ def test_sg_logs_knows_each_page(parts: dict[str, str]) -> None:
 
 def test_personality_of_a_node(tmp_path: Path) -> None:
     """`scsiemu personality capture` asks by SG_IO, too: a node gives the same personality as its drive has."""
-    found = _exec("1M,personality=lto7", f"{sys.executable} -m scsiemu.app personality capture /dev/sg0", tmp_path)
+    command = f"{sys.executable} -m scsiemu.app personality capture"
+    found = _exec("1M,personality=lto7", f"{command} /dev/sg0", tmp_path, recorded=False)
     path = tmp_path / "mine.json"
     path.write_text(found)
-    command = f"{sys.executable} -m scsiemu.app personality capture /dev/nst0"
-    again = _exec(f"1M,personality-file={path}", command, tmp_path)
+    again = _exec(f"1M,personality-file={path}", f"{command} /dev/nst0", tmp_path, recorded=False)
 
     assert json.loads(found)["product"] == "ULT3580-TD7"
     assert found == again
