@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from scsiemu.command import Command
+from scsiemu.identity import Identity
 from scsiemu.io_requests import IoRequest, StoreCapabilities
 
-__all__ = ["ListMedia", "MediumDrive", "Mount", "Unmount"]
+__all__ = ["Automation", "ListMedia", "MediumDrive", "Mount", "Unmount"]
 
 
 class ListMedia(IoRequest["tuple[str, ...]"]):
@@ -49,6 +50,18 @@ class Unmount(IoRequest[None]):
 
     def __repr__(self) -> str:
         return "Unmount()"
+
+
+@runtime_checkable
+class Automation(Protocol):
+    """A changer as its drives see it: a device server of the same target."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its names."""
+
+    def element_of(self, drive: object) -> int | None:
+        """The address of the element in which a device server is the drive; None where it is not one of its drives."""
 
 
 @runtime_checkable

@@ -110,6 +110,11 @@ class ChangerBase(RemovalPrevention):
         server: object = unit.server if unit is not None else None
         return server if isinstance(server, MediumDrive) else None
 
+    def element_of(self, drive: object) -> int | None:
+        """The data transfer element of a drive; None where it is another's (`scsiemu.media.Automation`)."""
+        addresses = self.config.range_of(ElementType.DATA_TRANSFER).addresses
+        return next((address for address in addresses if self.drive(address) is drive), None)
+
     def drive_designator(self, address: int) -> Designator | None:
         """How the drive names itself, with its serial number: the designator of its VPD page 83h."""
         server: object = self.drive(address)

@@ -8,6 +8,7 @@ from devtypes.vt.logs import TapeLogs
 from devtypes.vt.protection import METHODS
 from devtypes.vt.tape_alert import TAPE_ALERT_COUNT
 from scsiemu.command import Command
+from scsiemu.media import Automation
 from scsiemu.vpd import vpd_page
 
 __all__ = ["TapeVpd"]
@@ -45,9 +46,11 @@ class TapeVpd(TapeLogs):
     @vpd_page(0xB3, "Automation device serial number", available=_has(0xB3), standard="SSC-5 8.4.5")
     def vpd_automation_serial(self, command: Command) -> bytes:
         """Of the library that the drive is in; empty where it is in none."""
-        return self.automation_serial.encode("ascii", "replace")
-
-    automation_serial = ""
+        servers = (unit.server for unit in self.unit.target.units.values())
+        library = next(
+            (each for each in servers if isinstance(each, Automation) and each.element_of(self) is not None), None
+        )
+        return library.identity.serial.encode("ascii", "replace") if library is not None else b""
 
     @vpd_page(
         0xB5, "Logical block protection", standard="SSC-5 8.4.7",

@@ -88,3 +88,29 @@ def test_tape_library_restarts_with_cartridge(number: int) -> None:
     again = Tapes(Shelf(stores), state)
 
     assert again.do("READ(6)", number, transfer_length=3, data_in=3).data == b"abc"
+
+
+def test_tape_library_is_named_by_its_drives() -> None:
+    """VPD page B3h of a drive has the serial number of the changer that it belongs to; one on its own has none."""
+    tapes = Tapes()
+    tapes.target.add_unit(3, TapeDrive(TapeConfig(shelf=True)))
+
+    def page(code: int, lun: int) -> bytes:
+        return tapes.do("INQUIRY", lun, evpd=1, page_code=code).data[4:]
+
+    assert page(0xB3, 1) == page(0xB3, 2) == page(0x80, 0) != b""
+    assert page(0xB3, 3) == b""
+
+
+def test_tape_library_attributes_go_with_the_cartridge() -> None:
+    """What is written into a cartridge's memory in one drive is read of it in another, and of no other cartridge."""
+    tapes = Tapes()
+    attribute = bytes.fromhex("0000000a 0808 02 0005") + b"daily"
+    assert tapes.move(SLOT, DRIVE).good
+    assert tapes.do("WRITE ATTRIBUTE", 1, data_out=attribute).good
+    assert tapes.do("LOAD UNLOAD", 1).good
+    assert tapes.move(DRIVE, DRIVE + 1).good
+    assert tapes.move(SLOT + 1, DRIVE).good
+
+    assert tapes.do("READ ATTRIBUTE", 2, first_attribute=0x0808).data == attribute
+    assert tapes.do("READ ATTRIBUTE", 1, first_attribute=0x0808).code == asc.INVALID_FIELD_IN_CDB
