@@ -223,6 +223,9 @@ def _text(raw: bytes) -> str:
 
 def _describe(text: str) -> str:
     personality = parse_personality(text)
+    unknown = [name for name in personality.without if name not in _NAMED]
+    if unknown:
+        raise ValueError(f"a tape drive has no operation {unknown[0]!r} to be without")
     return f"{personality.name}: {personality.vendor} {personality.product}"
 
 

@@ -43,4 +43,6 @@ def test_personality_check_refuses(tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text('{"name": "x", "densities": [{"code": 1}], "media": [], "wings": 2}')
     assert _personality("check", str(path), code=4).endswith("it has no member 'wings'\n")
+    path.write_text(_personality("show", "lto6").replace("READ(16)", "REED(16)"))
+    assert "has no operation 'REED(16)'" in _personality("check", str(path), code=4)
     assert "No such file" in _personality("check", str(tmp_path / "none"), code=3)
