@@ -47,10 +47,12 @@ class TapeAlerts:
     def set(self, flag: int) -> None:
         """Something that a flag stands for has happened: everyone is told of it, again if need be."""
         assert flag in TAPE_ALERT_FLAGS
+        fresh = flag not in self.active
         self.active.add(flag)
         for told in self._told.values():
             told.discard(flag)
-        self._changed()
+        if fresh:
+            self._changed()
 
     def clear(self, *flags: int) -> None:
         """What caused these flags has gone; all flags where none is named."""
