@@ -57,7 +57,11 @@ def decompress(data: Buffer, flags: int, length: int) -> bytes:
 
 def _decompress(data: Buffer, flags: int, most: int) -> bytes:
     if flags & COMPRESSED_DEFLATE:
-        return zlib.decompressobj().decompress(data, most)
+        inflating = zlib.decompressobj()
+        found = inflating.decompress(data, most)
+        if not inflating.eof:
+            raise Incompressible("it has no end, or is longer than the record says")
+        return found
     if _ZSTD is None:
         raise Incompressible("the zstandard package is not installed")
     with _ZSTD.ZstdDecompressor().stream_reader(bytes(data)) as reader:
