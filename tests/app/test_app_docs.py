@@ -162,9 +162,16 @@ def test_readme_run(require_tool: Callable[[str], str]) -> None:
     assert "Vendor:SCSIEMU" in ended.stdout
 
 
-@pytest.mark.parametrize("line", [line for line in use_lines() if line[1] == "serve"], ids=" ".join)
+def demo_line() -> list[str]:
+    """What ./demo serves."""
+    told = re.search(r"set -- (.+)", (ROOT / "demo").read_text(encoding="utf-8"))
+    assert told is not None
+    return ["scsiemu", "serve", *told[1].split()]
+
+
+@pytest.mark.parametrize("line", [demo_line(), *(line for line in use_lines() if line[1] == "serve")], ids=" ".join)
 def test_readme_serve(tmp_path: Path, line: list[str]) -> None:
-    """Each `scsiemu serve` of README starts; on a free port and in a folder of its own."""
+    """Each `scsiemu serve` of README, and ./demo's, starts; on a free port and in a folder of its own."""
     words = line[2:]
     if "--listen" in words:
         at = words.index("--listen")
