@@ -70,23 +70,22 @@ def _named(port: str) -> str:
 def run(folder: Path, words: list[str]) -> int:
     """Run the program so; its exit code."""
     recorder = _Recorder(folder)
-    submit = LogicalUnit.submit
-
+    execute = LogicalUnit.execute
     complete = LogicalUnit._complete
 
-    def submitted(unit: LogicalUnit, command: Any) -> None:
-        submit(unit, command)
-        completions = unit.target.completions
-        if completions and completions[-1].command is command and completions[-1].status in _DONE:
+    def executed(unit: LogicalUnit, command: Any) -> Any:
+        ended = execute(unit, command)
+        if ended is not None and getattr(ended, "status", Status.GOOD) in _DONE:
             recorder.note(unit, command)
+        return ended
 
     def completed(unit: LogicalUnit, command: Any, completion: Any) -> None:
         complete(unit, command, completion)
         if completion.status in _DONE:
             recorder.note(unit, command)
 
-    # That is what this is for: the fast way ends in submit, the other in _complete.
-    LogicalUnit.submit = submitted  # type: ignore[method-assign]  # see above
+    # That is what this is for: the fast way ends in execute, the other in _complete.
+    LogicalUnit.execute = executed  # type: ignore[method-assign]  # see above
     LogicalUnit._complete = completed  # type: ignore[method-assign]  # see above
     if words[0] == "exec":
         _watch_callers(recorder)
