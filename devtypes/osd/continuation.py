@@ -108,10 +108,13 @@ def parse_segment(raw: bytes, service_action: int, allowed: frozenset[int]) -> S
         several = kind in (DescriptorType.USER_OBJECT, DescriptorType.COPY_SOURCE)
         if kind not in allowed or (kind in found and not several):
             raise _wrong(at)
-        end = at + 8 + length
-        if length % 8 or end > len(raw) or (pad & 7) > length:
+        pad &= 7
+        # Wireshark reads a length without the padding, others one with it: which it is, the sum tells.
+        size = length if length % 8 else length - pad
+        end = at + 8 + size + pad
+        if (size + pad) % 8 or size < 0 or end > len(raw):
             raise _wrong(at + 4)
-        found.setdefault(kind, []).append(raw[at + 8 : end - (pad & 7)])
+        found.setdefault(kind, []).append(raw[at + 8 : end - pad])
         at = end
     ranges = [_ranges(body) for body in found.get(DescriptorType.SCATTER_GATHER, ())]
     queries = [_query(body) for body in found.get(DescriptorType.QUERY, ())]
@@ -132,7 +135,7 @@ def encode_segment(service_action: int, descriptors: list[tuple[int, bytes]], ic
     parts = [struct.pack(">BxH4x", 1, service_action), icv]
     for kind, body in descriptors:
         pad = -len(body) % 8
-        parts.append(struct.pack(">HxBI", kind, pad, len(body) + pad) + body + bytes(pad))
+        parts.append(struct.pack(">HxBI", kind, pad, len(body)) + body + bytes(pad))
     return b"".join(parts).ljust(_LEAST, b"\0")
 
 

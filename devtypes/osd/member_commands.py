@@ -48,6 +48,9 @@ _CRITERIA: Final = frozenset((DescriptorType.QUERY, DescriptorType.EXTENSION_CAP
 _SOME: Final = 1024
 _MOST_MEMBERS: Final = 1 << 20      # whose attributes one command sets or gets
 _OBJECTS: Final = 0x21              # OBJECT DESCRIPTOR FORMAT: ids of user objects
+# Of QUERY data: as Wireshark has it, and as in LIST the format is the last byte of it. The OSC target put it one byte
+# behind, so that ids began at 13.
+_HEADER: Final = 12
 
 
 class MemberCommands(OsdBase):
@@ -100,11 +103,11 @@ class MemberCommands(OsdBase):
                 count += 1
                 if matches:
                     work.tx.join(into.pid, matches, oid, 0)
-                elif 13 + 8 * len(found) < most:
+                elif _HEADER + 8 * len(found) < most:
                     found.append(oid.to_bytes(8, "big"))
             if matches:
                 finish_tracking(work.tx, into, cdb.service_action, seen)
-            head = struct.pack(">Q4xB", 5 + 8 * (0 if matches else count), _OBJECTS << 2)
+            head = struct.pack(">Q3xB", 4 + 8 * (0 if matches else count), _OBJECTS << 2)
             return (head + b"".join(found))[:most]
 
         return self.carry_out(

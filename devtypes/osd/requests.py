@@ -28,7 +28,7 @@ _TABLE: Final = {declared.name: declared for declared in OperationTable(ObjectSt
 _ROOM: Final = 1 << 16
 _ALL: Final = (1 << 40) - 1         # every permission
 _HEADER: Final = 24
-_MATCHES: Final = 13               # header of QUERY data
+_MATCHES: Final = 12               # header of QUERY data
 _QUERY: Final = 0x20
 
 

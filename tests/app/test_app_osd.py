@@ -128,6 +128,10 @@ def test_osd_wrong_use() -> None:
 @pytest.mark.parametrize("version", [[], ["--osd1"]], ids=["osd2", "osd1"])
 def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callable[[str], str]) -> None:
     """Wireshark finds our service actions, ids and attributes where we put them, and nothing malformed."""
+
+    def osd(*words: str) -> None:
+        assert main(["osd", *words]) == 0
+
     tool = require_tool("tshark")
     if os.geteuid() != 0:
         pytest.skip("capturing on the loopback interface needs root")
@@ -149,6 +153,13 @@ def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callabl
             osd("attr", served.url, "0x12345", "0x23456", "0x10001", "7", "c0ffee", *version)
             osd("attr", served.url, "0x12345", "0x23456", "0x10001", "7", *version)
             osd("ls", served.url, "0x12345", *version)
+            osd("mkcoll", served.url, "0x12345", "0x34567", *version)
+            osd("join", served.url, "0x12345", "0x34567", "0x23456", *version)
+            osd("ls", served.url, "0x12345", "0x34567", *version)
+            if not version:
+                osd("query", served.url, "0x12345", "0x34567", "0x10001", "7", "c0ff", "c1")
+                osd("snapshot", served.url, "0x12345", "0x45678")
+            osd("rm", served.url, "0x12345", "0x23456", *version)
             time.sleep(1)
         finally:
             watcher.terminate()
@@ -169,13 +180,27 @@ def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callabl
     base = 0x8800 if version else 0x8880
     found = fields("iscsi.opcode == 1 && scsi_osd.svcaction", "scsi_osd.svcaction")
     actions = [int(words.partition(",")[0], 0) - base for (words,) in found]
-    assert actions == [0x0B, 0x02, 0x06, 0x0F, 0x0E, 0x03]
+    new = [] if version else [0x20, 0x29]
+    assert actions == [0x0B, 0x02, 0x06, 0x0F, 0x0E, 0x03, 0x15, 0x0E, 0x0F, 0x17, *new, 0x0E, 0x0A]
     assert set(sent("scsi_osd.partition_id")) == set(sent("scsi_osd.requested_partition_id")) == {0x12345}
     assert {0x23456} == set(sent("scsi_osd.user_object_id"))
+    requested = sent("scsi_osd.requested_collection_object_id")
+    assert {0x34567} == {*sent("scsi_osd.collection_object_id"), *requested}
+    if not version:
+        names = ("page", "number", "min_length", "max_length")
+        entry = fields("scsi_osd2.query.type", *(f"scsi_osd2.query.entry.{name}" for name in names))
+        assert [[int(word, 0) for word in row] for row in entry] == [[0x10001, 7, 2, 1]]
     # Set, asked for, answered: the lists in Data-Out and Data-In.
     lists = fields("scsi_osd.attribute.number == 7", "scsi_osd.attributes.page", "scsi_osd.attribute.length")
-    assert lists == [["0x00010001", "3"], ["0x00010001", ""], ["0x00010001", "3"]]
+    assert lists[:3] == [["0x00010001", "3"], ["0x00010001", ""], ["0x00010001", "3"]]
     assert fields("_ws.malformed", "frame.number", "_ws.col.Info") == []
+    wrong = (
+        "scsi_osd.attributes_list.type.invalid", "scsi_osd.attribute_length.invalid", "scsi_osd2.invalid_offset",
+        "scsi_osd2.object_descriptor_format.invalid", "scsi_osd2.cdb_continuation.format.unknown",
+        "scsi_osd2.cdb_continuation.sa.mismatch", "scsi_osd2.cdb_continuation.desc.type.unknown",
+        "scsi_osd2.cdb_continuation.desc.length.invalid", "scsi_osd2.cdb_continuation.length.invalid",
+    )
+    assert fields(" || ".join(wrong), "frame.number", "_ws.expert.message") == []
 
 
 def test_osd_document(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def query(
 def found(result: Result) -> list[int]:
     """Numbers of the objects that a query found."""
     assert result.good, result
-    assert result.data[12] == 0x21 << 2
-    return [each - FIRST for (each,) in struct.iter_unpack(">Q", result.data[13:])]
+    assert result.data[11] == 0x21 << 2
+    return [each - FIRST for (each,) in struct.iter_unpack(">Q", result.data[12:])]
 
 
 def members(osd: Osd, cid: int) -> list[int]:
@@ -82,9 +82,9 @@ def test_query_union_and_intersection(osd: Osd) -> None:
 
 def test_query_cut(osd: Osd) -> None:
     """Data is cut at the allocation length, its length says how much there is."""
-    result = query(osd, room=13 + 16)
+    result = query(osd, room=12 + 16)
 
-    assert result.data[:8] == (5 + 8 * 5).to_bytes(8, "big")
+    assert result.data[:8] == (4 + 8 * 5).to_bytes(8, "big")
     assert found(result) == [0, 1]
 
 

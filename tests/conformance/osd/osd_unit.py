@@ -125,4 +125,4 @@ def criterion(page: int, attribute: int, least: bytes = b"", greatest: bytes = b
 
 def found_ids(data: bytes) -> list[int]:
     """The ids in the parameter data of QUERY."""
-    return [oid for (oid,) in struct.iter_unpack(">Q", data[13:])]
+    return [oid for (oid,) in struct.iter_unpack(">Q", data[12:])]

@@ -390,8 +390,8 @@ def test_query(unit: ConformanceUnit, osd2: Osd, least: bytes, greatest: bytes, 
     fields = {"partition_id": PID, "object_id": LATER, "allocation_length": 99}
     data = osd2.continued("QUERY", criteria, data_in=99, **fields).data
 
-    assert data[:13] == struct.pack(">Q4xB", 5 + 8 * found, 0x21 << 2)
-    assert len(data) == 13 + 8 * found
+    assert data[:12] == struct.pack(">Q3xB", 4 + 8 * found, 0x21 << 2)
+    assert len(data) == 12 + 8 * found
 
 
 @about("CREATE USER TRACKING COLLECTION")
