@@ -12,6 +12,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--url`: here, since only this file is read before the command line."""
     parser.addoption("--url", help="run conformance cases against this unit: iscsi://host/target/lun")
+    parser.addoption("--osd-master-key", help="of that unit: authentication and generation key, 80 hexadecimal digits")
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("suite", "units"),
-    [("spc", ()), ("osd", ("--osd", "1G")), ("ssc", ("--tape", "4M,early-warning=512K"))],
-    ids=["spc", "osd", "ssc"],
+    [("spc", ()), ("ssc", ("--tape", "4M,early-warning=512K"))],
+    ids=["spc", "ssc"],
 )
 def test_conformance_by_url(suite: str, units: tuple[str, ...]) -> None:
     """Cases pass over iSCSI, too: the same ones that pass in this process."""

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import pytest
 from conformance import ConformanceUnit, LocalUnit
-from osd_unit import Osd
+from osd_manager import SECRET, Keys, Manager, master_key
+from osd_unit import Osd, local_target
 
-from devtypes.osd import ObjectStorageDevice
-from iohandlers.objects_memory import open_store
-from scsiemu.nexus import Protocol, TargetPort
-from scsiemu.target import Target
+from devtypes.osd.security import initial_master_key
+
+_remote: dict[str, Keys] = {}
 
 
 @pytest.fixture
 def local_unit() -> ConformanceUnit:
     """A unit in memory."""
-    store = open_store()
-    target = Target("iqn.2026-11.org.example:osd")
-    target.add_port(TargetPort("iqn.2026-11.org.example:osd,t,0x0001", 1, 1, Protocol.ISCSI))
-    target.add_unit(
-        0, ObjectStorageDevice(), performer=store.submit, capabilities=lambda: store.capabilities
-    )
-    return LocalUnit(target)
+    return LocalUnit(local_target())
 
 
 @pytest.fixture(params=[1, 2], ids=["osd1", "osd2"])
@@ -34,3 +28,26 @@ def osd(unit: ConformanceUnit, request: pytest.FixtureRequest) -> Osd:
 def osd2(unit: ConformanceUnit) -> Osd:
     """The same for what OSD-2 alone has."""
     return Osd(unit, 2)
+
+
+@pytest.fixture
+def known(unit: ConformanceUnit, request: pytest.FixtureRequest) -> Keys:
+    """The master key of a unit that has keys."""
+    if request.config.getoption("--url") is None:
+        return Keys(initial_master_key(SECRET))
+    given: str | None = request.config.getoption("--osd-master-key")
+    if given is None:
+        unit.not_supported("its master key is not known: --osd-master-key")
+    return _remote.setdefault(given, master_key(given))
+
+
+@pytest.fixture(params=[1, 2], ids=["osd1", "osd2"])
+def manager(unit: ConformanceUnit, known: Keys, request: pytest.FixtureRequest) -> Manager:
+    """A security manager, of one version."""
+    return Manager(unit, request.param, known)
+
+
+@pytest.fixture
+def manager2(unit: ConformanceUnit, known: Keys) -> Manager:
+    """Of OSD-2."""
+    return Manager(unit, 2, known)

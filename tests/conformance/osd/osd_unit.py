@@ -7,11 +7,19 @@ from typing import Any, Final
 
 from conformance import Answer, ConformanceUnit
 
+from devtypes.osd import ObjectStorageDevice
+from devtypes.osd.config import OsdConfig
 from devtypes.osd.continuation import DescriptorType, encode_segment
 from devtypes.osd.requests import Request, parse_attributes, parse_ids, request
+from iohandlers.objects_memory import open_store
+from scsiemu.nexus import Protocol, TargetPort
 from scsiemu.sense import FieldPointer, Sense, SenseCode
+from scsiemu.target import Target
 
-__all__ = ["COMMAND", "NAME", "OBJECT", "OID", "PID", "Osd", "criterion", "found_ids", "number", "pointer"]
+__all__ = [
+    "COMMAND", "NAME", "OBJECT", "OID", "PID", "Osd", "criterion", "found_ids", "local_target", "number",
+    "pointer",
+]
 
 PID: Final = 0x10000
 OID: Final = 0x10000
@@ -126,3 +134,14 @@ def criterion(page: int, attribute: int, least: bytes = b"", greatest: bytes = b
 def found_ids(data: bytes) -> list[int]:
     """The ids in the parameter data of QUERY."""
     return [oid for (oid,) in struct.iter_unpack(">Q", data[12:])]
+
+
+def local_target(config: OsdConfig | None = None) -> Target:
+    """A target with a unit in memory, LUN 0."""
+    store = open_store()
+    target = Target("iqn.2026-11.org.example:osd")
+    target.add_port(TargetPort("iqn.2026-11.org.example:osd,t,0x0001", 1, 1, Protocol.ISCSI))
+    target.add_unit(
+        0, ObjectStorageDevice(config), performer=store.submit, capabilities=lambda: store.capabilities
+    )
+    return target
