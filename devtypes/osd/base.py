@@ -51,7 +51,7 @@ class OsdBase(SpcDeviceServer):
         identity: names of the unit; what is empty is derived.
     """
 
-    peripheral_device_type: ClassVar[int] = 0x0E
+    peripheral_device_type: ClassVar[int] = 0x11
     default_product: ClassVar[str] = "OBJECT STORAGE"
 
     def __init__(self, config: OsdConfig | None = None, identity: Identity | None = None) -> None:

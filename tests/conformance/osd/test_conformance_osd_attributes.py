@@ -291,7 +291,7 @@ def test_vpd_pages(unit: ConformanceUnit, page: int) -> None:
     data = unit.good(bytes((0x12, 1, page, 0, 255, 0)), data_in=255)
 
     assert page in listed[4:]
-    assert data[:2] == bytes((0x0E, page))
+    assert data[:2] == bytes((0x11, page))
     assert len(data) == 4 + int.from_bytes(data[2:4], "big")
 
 
