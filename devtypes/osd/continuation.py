@@ -1,8 +1,8 @@
 """CDB continuation segments (OSD-2 5.2.5): what does not fit into a CDB, at the start of Data-Out.
 
 A header of 40 bytes (format, the service action once more, an integrity check value), then descriptors: type, pad
-length, length, body. Which types a command takes is the command's declaration; each comes once at most, but for copy
-sources and user objects.
+length, length (of the body without the pad bytes, as the OSC target and Wireshark have it), body, pad bytes. Which
+types a command takes is the command's declaration; each comes once at most, but for copy sources and user objects.
 """
 
 from __future__ import annotations

@@ -77,6 +77,21 @@ def test_continuation_field_refused(
     assert answer.sense.specific == FieldPointer(byte, in_cdb=False)
 
 
+@about("CDB continuation", "QUERY")
+def test_continuation_pad(unit: ConformanceUnit, osd2: Osd) -> None:
+    """DESCRIPTOR LENGTH counts the body alone; pad bytes behind it fill up to a multiple of 8."""
+    osd2.collection(OID + 100, OID)
+    text = bytes(4) + struct.pack(">2xHIIHH", 12, 1, 0x82, 0, 0)
+    fields: dict[str, Any] = {"partition_id": PID, "object_id": OID + 100, "allocation_length": 64, "data_in": 64}
+    found = []
+    for pad, length in ((4, len(text)), (0, len(text) + 4), (0, len(text))):
+        segment = struct.pack(">BxH4x32x", 1, 0x88A0) + struct.pack(">HxBI", 2, pad, length) + text + bytes(4)
+        answer = osd2.execute("QUERY", data=segment, cdb_continuation_length=len(segment), **fields)
+        found.append(answer.code or len(answer.data))
+
+    assert found == [21, 21, LIST]
+
+
 @about("CDB continuation")
 def test_continuation_no_descriptors(unit: ConformanceUnit, osd2: Osd) -> None:
     """A segment whose first descriptor says that there are no more changes nothing about the command."""
