@@ -159,7 +159,7 @@ def test_set_one_out_of_data(unit: ConformanceUnit, osd: Osd) -> None:
     assert osd.get(PID, OID, (0x10001, 3)) == [b"value"]
 
 
-@about("get and set attributes parameters")
+@about("GET ATTRIBUTES", "SET ATTRIBUTES")
 def test_get_attributes_then_sets(unit: ConformanceUnit, osd: Osd) -> None:
     """GET ATTRIBUTES gets, then sets; SET ATTRIBUTES sets, then gets."""
     osd.set(PID, OID, (*NAME, b"old"))
