@@ -27,7 +27,8 @@ from transports.iscsi.initiator import CommandResult
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 OPERATIONS = {
-    declared.service_action: declared for declared in OperationTable(ObjectStorageDevice) if declared.opcode == 0x7F
+    declared.service_action: declared for declared in OperationTable(ObjectStorageDevice)
+    if declared.opcode == 0x7F
 }
 INQUIRY = bytes((0x12, 0, 0, 0, 255, 0))
 PID, OID, CID = 0x12345, 0x23456, 0x34567
@@ -143,8 +144,8 @@ def distinct(number: int) -> dict[str, int]:
 
 def build(number: int, **fields: int) -> Request:
     """The CDB of a service action."""
-    version = 2 if number >= 0x8880 else 1
-    return request(OPERATIONS[number].name.removesuffix(" (OSD-1)"), version=version, **fields)
+    name = OPERATIONS[number].name
+    return request(name.removesuffix(" (OSD-1)"), version=1 if name.endswith(" (OSD-1)") else 2, **fields)
 
 
 def numbers(name: str, text: str) -> list[int]:

@@ -24,7 +24,8 @@ TITLES = {
 }
 NAMES = {
     declared.name.removesuffix(" (OSD-1)")
-    for declared in OperationTable(ObjectStorageDevice) if declared.opcode == 0x7F
+    for declared in OperationTable(ObjectStorageDevice)
+    if declared.opcode == 0x7F
 }
 # Those of the OSC target, whose cases are in a file of their own.
 VENDOR = {"COMPARE AND SWAP", "FETCH AND ADD", "CONDITIONAL SET ATTRIBUTES", "GENERAL COMPARE AND SWAP"}
