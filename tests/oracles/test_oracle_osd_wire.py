@@ -296,6 +296,7 @@ def test_osd_continuation(tool: str, tmp_path: Path) -> None:
     assert [numbers("", each) for each in row] == [
         [1], [0x88A0], [DescriptorType.QUERY], [4], [len(text)], [0], [len(criterion)], [1], [0x82], [8], [8]
     ]
-    # Of QUERY's parameter data there are two readings: it looks for the format in byte 11, the OSC target has it in 12.
-    others = [each for each in COMPLAINTS if each != "scsi_osd2.object_descriptor_format.invalid"]
-    assert capture.fields(" || ".join(others), "frame.number", "_ws.col.Info") == []
+    assert capture.fields("iscsi.opcode == 0x25 && scsi_osd.user_object_id", "scsi_osd.user_object_id") == [
+        [f"{OID:016x}"]
+    ]
+    assert capture.fields(" || ".join(COMPLAINTS), "frame.number", "_ws.col.Info") == []
