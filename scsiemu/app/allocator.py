@@ -21,8 +21,10 @@ _KEPT: Final = 64 << 20                 # bytes at the end of the heap
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library; one that has no mallopt goes on as before."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    """Tell the C library, after what starting has left is given back; one that has no mallopt goes on as before."""
+    library = ctypes.CDLL(None)
+    mallopt = getattr(library, "mallopt", None)
     if mallopt is not None:
+        library.malloc_trim(0)
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -64,9 +64,9 @@ async def _serve(configuration: ServeConfiguration, *, as_json: bool, parent: Pa
         text = _as_json(serving) if as_json else _as_text(serving, configuration)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-        keep_freed_memory()
         gc.collect()
         gc.freeze()
+        keep_freed_memory()
         gc.set_threshold(50_000, 20, 20)
         await stop.wait()
         # A second Ctrl-C does not wait for anybody.
