@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
+from typing import Final
 
 from devtypes.vd import DiskConfig, VirtualDisk
 from iohandlers.memory import open_store
@@ -14,11 +14,12 @@ from scsiemu.operations import Operation, OperationTable
 from scsiemu.sam import Status
 from scsiemu.target import Target
 
-__all__ = ["fuzz_commands"]
+__all__ = ["fuzz_commands", "run_commands"]
 
 _CAPACITY = 1 << 16
 _BLOCK = 512
 _DATA_IN_LIMIT = 1 << 24
+_OPERATIONS: Final = OperationTable(VirtualDisk).operations
 
 
 def fuzz_commands(data: bytes) -> None:
@@ -32,6 +33,11 @@ def fuzz_commands(data: bytes) -> None:
     store = open_store(size=_CAPACITY * _BLOCK)
     disk = VirtualDisk(DiskConfig.for_store(store.capabilities))
     target.add_unit(0, disk, performer=store.submit, capabilities=lambda: store.capabilities)
+    run_commands(target, _OPERATIONS, data)
+
+
+def run_commands(target: Target, operations: tuple[Operation, ...], data: bytes) -> None:
+    """Execute the row of commands of an input, as `fuzz_commands` has it, against the units of a target."""
     nexus = target.nexus_established(InitiatorPort("fuzz", b"fuzz".ljust(24, b"\0")), TargetPort("port"))
     at, tag = 0, 0
     while at + 24 <= len(data) and tag < 32:
@@ -41,22 +47,18 @@ def fuzz_commands(data: bytes) -> None:
         at += len(out)
         tag += 1
         command = Command(
-            nexus, lun % 3 << 48, _cdb(pick, seed), tag, attribute % 5, out, len(out) + pick % 3 * 512, 1 << 20
+            nexus, lun % 3 << 48, _cdb(operations, pick, seed), tag, attribute % 5, out, len(out) + pick % 3 * 512,
+            1 << 20,
         )
         target.submit(command)
         _settle(target, tag)
 
 
-@cache
-def _operations() -> tuple[Operation, ...]:
-    return OperationTable(VirtualDisk).operations
-
-
-def _cdb(pick: int, seed: bytes) -> bytes:
+def _cdb(operations: tuple[Operation, ...], pick: int, seed: bytes) -> bytes:
     """A CDB: of a declared operation with the seed's bits in its fields, or the seed itself."""
     if pick & 1:
         return bytes((pick >> 1 & 0xFF,)) + seed[1:16]
-    declared = _operations()[(pick >> 1) % len(_operations())]
+    declared = operations[(pick >> 1) % len(operations)]
     fixed = {"opcode": declared.opcode}
     if declared.service_action is not None:
         fixed["service_action"] = declared.service_action

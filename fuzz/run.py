@@ -14,7 +14,7 @@ from pathlib import Path
 
 __all__ = ["HARNESSES", "harness", "main", "seeds"]
 
-HARNESSES = ("framing", "login", "commands", "osd", "vhost", "http")
+HARNESSES = ("framing", "login", "commands", "osd", "vhost", "http", "optical", "cue")
 
 
 def harness(name: str) -> Callable[[bytes], None]:

@@ -9,13 +9,18 @@ whether it is a `MediumDrive`, and moves media in and out. Nothing here moves an
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from scsiemu.command import Command
 from scsiemu.identity import Identity
 from scsiemu.io_requests import IoRequest, StoreCapabilities
 
-__all__ = ["Automation", "ListMedia", "MediumDrive", "Mount", "Unmount"]
+__all__ = ["CUE_MAGIC", "MOST_CUE_BYTES", "Automation", "ListMedia", "MediumDrive", "Mount", "Unmount"]
+
+# What a store that is a cue sheet with its files begins with; the length of the sheet (4 bytes), the sheet, the files
+# follow. How long a sheet may be.
+CUE_MAGIC: Final = b"SCSIEMU CUE 1\r\n\0"
+MOST_CUE_BYTES: Final = 256 << 10
 
 
 class ListMedia(IoRequest["tuple[str, ...]"]):

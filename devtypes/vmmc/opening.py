@@ -1,8 +1,9 @@
-"""What disc is in a store: one that was recorded here, or the image of a pressed one."""
+"""What disc is in a store: one that was recorded here, a cue sheet with its files, or the image of a pressed one."""
 
 from __future__ import annotations
 
 from devtypes.vmmc.config import OpticalConfig
+from devtypes.vmmc.cue import open_cue
 from devtypes.vmmc.disc import Asking, Disc
 from devtypes.vmmc.disc_format import make_blank, open_native
 from devtypes.vmmc.images import open_image
@@ -24,5 +25,8 @@ def open_disc(capabilities: StoreCapabilities, config: OpticalConfig) -> Asking[
         disc = yield from make_blank(KINDS[config.blank], capabilities)
     if disc is not None:
         disc.protected = disc.protected or config.write_protect
+        return disc
+    disc = yield from open_cue(capabilities)
+    if disc is not None:
         return disc
     return (yield from open_image(capabilities, config))

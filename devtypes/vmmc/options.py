@@ -14,6 +14,7 @@ from scsiemu.io_requests import StoreCapabilities
 from scsiemu.unit_options import (
     BYTE_STORE_OPTIONS,
     IDENTITY_OPTIONS,
+    StoreSpec,
     UnitArgument,
     UnitDeclaration,
     UnitOption,
@@ -49,6 +50,9 @@ _OPTIONS: Final = (
     UnitOption("region", "DVD region of the drive, 1 to 8", parse_number, "NUMBER"),
 )
 
+# Options that say what a plain image is.
+_OF_IMAGES: Final = frozenset(("kind", "blank", "sector", "audio"))
+
 # Options that are arguments of OpticalConfig as they are.
 _CONFIG: Final = {
     "blank": "blank", "kind": "kind", "sector": "sector", "audio": "audio", "tray-open": "tray_open", "empty": "empty",
@@ -78,12 +82,17 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
 
         return OpticalDrive(config, identity)
 
+    if argument.subject.lower().endswith(".cue"):
+        beside = sorted(({option.name for option in BYTE_STORE_OPTIONS} | _OF_IMAGES) & set(argument.options) - {"ro"})
+        if beside:
+            raise ValueError(f"{beside[0]} does not go with a cue sheet")
+        return (UnitPlan("vmmc", StoreSpec("cue", {"path": argument.subject}), make),)
     return (UnitPlan("vmmc", byte_store(argument, stored=stored), make),)
 
 
 OPTICAL: Final = UnitDeclaration(
     "SIZE|PATH",
-    "a CD, DVD and BD drive with a disc, in memory (SIZE) or from an image (PATH)",
+    "a CD, DVD and BD drive with a disc, in memory (SIZE), from an image or a cue sheet (PATH, *.cue)",
     _OPTIONS + BYTE_STORE_OPTIONS + IDENTITY_OPTIONS,
     _plan,
 )

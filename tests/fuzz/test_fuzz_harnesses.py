@@ -40,7 +40,7 @@ def mutations(name: str) -> st.SearchStrategy[bytes]:
                 return b""
         return bytes(data)
 
-    made = {"commands": rows, "osd": osd_rows}.get(name)
+    made = {"commands": rows, "osd": osd_rows, "optical": optical_rows}.get(name)
     return mutated() | (made() if made is not None else st.binary(max_size=300))
 
 
@@ -60,6 +60,11 @@ def osd_rows() -> st.SearchStrategy[bytes]:
         st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(max_size=200),
     )
     return st.lists(row, min_size=1, max_size=16).map(b"".join)
+
+
+def optical_rows() -> st.SearchStrategy[bytes]:
+    """Input of the optical harness: which disc, how it is written, then as `rows`."""
+    return st.tuples(st.binary(min_size=2, max_size=2), rows()).map(b"".join)
 
 
 def drive(name: str, check: Callable[[bytes], None], budget: settings = BUDGET) -> None:
@@ -153,10 +158,31 @@ def plant_vhost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "lun_of", broken)
 
 
+def plant_optical(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that trips over a data type."""
+    from devtypes.vmmc import OpticalDrive
+
+    original = OpticalDrive.read_disc_information
+
+    def broken(self: Any, command: Any, cdb: Any) -> Any:
+        assert cdb.data_type != 1
+        return original(self, command, cdb)
+
+    monkeypatch.setattr(OpticalDrive, "read_disc_information", broken)
+
+
+def plant_cue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PREGAP that counts the other way."""
+    from devtypes.vmmc import cue
+
+    frames = cue._frames
+    monkeypatch.setattr(cue, "_frames", lambda text: -frames(text) if text == "00:01:00" else frames(text))
+
+
 @pytest.mark.parametrize(
     ("name", "plant"),
     [("framing", plant_framing), ("login", plant_login), ("commands", plant_commands), ("osd", plant_osd),
-     ("vhost", plant_vhost)],
+     ("vhost", plant_vhost), ("optical", plant_optical), ("cue", plant_cue)],
 )
 def test_harness_finds_planted_bug(
     name: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
