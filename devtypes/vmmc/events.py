@@ -93,7 +93,8 @@ class Events(OpticalBase):
         """A media event, and, where the medium came or went, the change of features."""
         self.tell(EventClass.MEDIA, code, self.media_status)
         if code in (MediaEvent.NEW_MEDIA, MediaEvent.MEDIA_REMOVAL):
-            self.tell(EventClass.OPERATIONAL_CHANGE, 2, 0, 0, 1)        # the drive has changed: features
+            # The drive has changed: features.
+            self.tell(EventClass.OPERATIONAL_CHANGE, 2, 0x80 if self.persistently_prevented else 0, 0, 1)
 
     @operation(
         0x4A, "GET EVENT STATUS NOTIFICATION", layouts.GET_EVENT_STATUS_NOTIFICATION, data=DataDirection.IN,

@@ -106,7 +106,7 @@ FEATURES: Final = (
     # Data types 8 (mode 1) to 13; TRIO, ARSV, BUF; link sizes 7 for CD, 16 for DVD.
     Feature(
         0x0021, "Incremental Streaming Writable", 3, _fixed("3f00070207100000"),
-        _CD_WRITE | _DASH_SEQUENTIAL, needs_room=True,
+        _CD_WRITE | _DASH_SEQUENTIAL | {0x41}, needs_room=True,
     ),
     # RENoSA, Expand, QCert, Cert; RRM.
     Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, needs_room=True),

@@ -132,7 +132,8 @@ class TrayCommands(AudioPlay):
         """The button in front: the tray opens or closes, or, while that is prevented, hosts are asked."""
         if self.preventing:
             self.tell_media(MediaEvent.EJECT_REQUEST)
-            self.tell(EventClass.EXTERNAL_REQUEST, 1, 0x02 if self.persistently_prevented else 0, 0, 2)
+            # A key of the drive was pressed; that it is the one which ejects is the media event's part.
+            self.tell(EventClass.EXTERNAL_REQUEST, 1, 0x80 if self.persistently_prevented else 0)
         elif self.tray.is_open:
             self.put_in(Input.CLOSE)
         else:

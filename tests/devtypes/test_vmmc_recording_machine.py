@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_vmmc_recording import Burner
+from test_vmmc_recording import Burner, cue
 from vmmc_bench import BLOCK
 from vt_store import CutStore, perform
 
@@ -202,6 +202,43 @@ class RecordingMachine(RuleBasedStateMachine):
             disc.final = last or (bool(tracks) and disc.begin() + step > capacity)
             self._saved()
 
+    def _session_is_empty(self) -> bool:
+        disc = self.disc
+        return disc.kind.startswith("cd") and self._room() and all(each.session < disc.session for each in disc.tracks)
+
+    @precondition(_session_is_empty)
+    @rule(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=3), whole=st.booleans(), seed=st.integers(0, 9999))
+    def session_at_once(self, lengths: list[int], whole: bool, seed: int) -> None:
+        """A cue sheet and its blocks; where power fails before the last one nothing of it is on the disc."""
+        start = at = self.disc.begin()
+        first = len(self.disc.tracks) + 1
+        lines = [(0x41, 0, 0, 0x14, start - 150), (0x41, first, 0, 0x14, start - 150)]
+        tracks = []
+        for number, length in enumerate(lengths, first):
+            lines.append((0x41, number, 1, 0x10, at))
+            self.seed += 1
+            blocks = [(self.seed * 1000 + n).to_bytes(4, "big") * 512 for n in range(length)]
+            tracks.append(Track(at, self.disc.session, 0, blocks, complete=True))
+            at += length
+        lines.append((0x41, 0xAA, 1, 0x14, at))
+        sheet = cue(*lines)
+        self.burner.parameters(write_type=2)
+        assert self.burner.do("SEND CUE SHEET", cue_sheet_size=len(sheet), data_out=sheet).good
+        data = [block for track in tracks for block in track.blocks]
+        if not whole:
+            data.pop()
+        if data:
+            assert self.burner.write(start, b"".join(data)) is None
+        if not whole:
+            self.burner.sync()
+            self.cut(seed)
+            return
+        self.burner.parameters(write_type=1)
+        self.disc.tracks += tracks
+        self.disc.ends.append(at)
+        self.disc.final = self.disc.begin() + 1 > DISCS[self.disc.kind][0]
+        self._saved()
+
     @precondition(lambda self: KINDS[self.disc.kind].erasable)
     @rule()
     def blank(self) -> None:
@@ -252,7 +289,7 @@ class RecordingMachine(RuleBasedStateMachine):
 
 
 TestRecordingMachine = RecordingMachine.TestCase
-TestRecordingMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestRecordingMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
 class Watched(CutStore):
