@@ -7,7 +7,7 @@ when it was only logged in, after its commands, and what is left when all have l
 
 Finding (CPython 3.11): before anybody logs in 20.5 MiB of its own, 31 MiB with the pages of files (the interpreter and
 its libraries); 4.1 KiB for each of 1,000 sessions that are logged in, 4.8 KiB once they have read. Buffers are of the
-loop, not to connections. What the kernel keeps for a socket is not counted.
+loop, not of connections. What the kernel keeps for a socket is not counted.
 """
 
 from __future__ import annotations
