@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checked_by import program
+from served import serve
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
 
-from devnode_world import ROOT, needs_nodes  # the harness of the nodes' tests
+from devnode_world import needs_nodes  # the harness of the nodes' tests
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 
-@pytest.fixture
-def shell(require_tool: Callable[[str], str], tmp_path: Path) -> Callable[..., str]:
-    """Run a shell script that has a drive, in a directory of its own; its output."""
+@pytest.fixture(params=["in this process", "over iSCSI"])
+def shell(
+    request: pytest.FixtureRequest, require_tool: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., str]]:
+    """Run a shell script that has a drive, or several, in a directory of its own; its output."""
     for tool in ("mt", "cpio"):
         require_tool(tool)
     needs_nodes()
+    with contextlib.ExitStack() as ending:
 
-    def run(script: str, *, tape: str = "64M") -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "scsiemu.app", "exec", "--tape", tape, "--", "sh", "-c",
-             "export TAPE=/dev/nst0 LC_ALL=C\n" + script],
-            capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        def run(script: str, *tapes: str) -> str:
+            units = [word for tape in tapes or ("64M",) for word in ("--tape", tape)]
+            if request.param == "over iSCSI":
+                urls = ending.enter_context(serve(*units)).urls
+                units = [word for url in urls for word in ("--url", url)]
+            done = subprocess.run(
+                [*program(), "exec", *units, "--", "sh", "-c", "export TAPE=/dev/nst0 LC_ALL=C\n" + script],
+                capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
 
-    return run
+        yield run
 
 
 # Files 0 to 2 have 3 blocks each: tar's of one file and of its end, in blocks of 512 bytes.
@@ -43,36 +50,46 @@ THREE = "for n in 0 1 2; do echo $n > f$n; tar cb 1 f$n > t; dd if=t of=$TAPE bs
 STATUS = "mt status | grep -e number -e ONLINE -e OPEN\n"
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    ("rewind", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("fsf 1", "File number=1, block number=0, partition=0.\n EOF ONLINE IM_REP_EN"),
-    ("fsfm 1", "File number=0, block number=-1, partition=0.\n ONLINE IM_REP_EN"),
-    ("fsr 2", "File number=0, block number=2, partition=0.\n ONLINE IM_REP_EN"),
-    ("asf 2", "File number=2, block number=0, partition=0.\n EOF ONLINE IM_REP_EN"),
-    ("eod", "File number=3, block number=-1, partition=0.\n EOD ONLINE IM_REP_EN"),
-    ("seek 5", "File number=-1, block number=-1, partition=0.\n ONLINE IM_REP_EN"),
-    ("retension", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("erase 0", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("weof 2", "File number=2, block number=0, partition=0.\n EOF ONLINE IM_REP_EN"),
-    ("lock", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("compression 1", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("drvbuffer 1", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("stsetoptions two-fms", "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN"),
-    ("offline", "File number=-1, block number=-1, partition=0.\n DR_OPEN IM_REP_EN"),
-])
-def test_mt_operation(shell: Callable[..., str], words: str, expected: str) -> None:
-    """From the beginning of three files: where mt says that the tape is."""
-    assert shell(THREE + f"mt rewind; mt {words}\n" + STATUS).strip() == expected
+# From the beginning of three files: where mt says that the tape is.
+OPERATIONS = {
+    "rewind": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "fsf 1": "File number=1, block number=0, partition=0.\n EOF ONLINE IM_REP_EN",
+    "fsfm 1": "File number=0, block number=-1, partition=0.\n ONLINE IM_REP_EN",
+    "fsr 2": "File number=0, block number=2, partition=0.\n ONLINE IM_REP_EN",
+    "asf 2": "File number=2, block number=0, partition=0.\n EOF ONLINE IM_REP_EN",
+    "eod": "File number=3, block number=-1, partition=0.\n EOD ONLINE IM_REP_EN",
+    "seek 5": "File number=-1, block number=-1, partition=0.\n ONLINE IM_REP_EN",
+    "retension": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "erase 0": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "weof 2": "File number=2, block number=0, partition=0.\n EOF ONLINE IM_REP_EN",
+    "lock": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "unlock": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "compression 1": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "compression 0": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "drvbuffer 1": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "stsetoptions two-fms": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "stclearoptions two-fms": "File number=0, block number=0, partition=0.\n BOT ONLINE IM_REP_EN",
+    "offline": "File number=-1, block number=-1, partition=0.\n DR_OPEN IM_REP_EN",
+}
+
+# The same from behind the files. BSR meets the filemark, which is an error.
+BACK = {
+    "bsf 1": "File number=2, block number=-1, partition=0.\n ONLINE IM_REP_EN",
+    "bsfm 2": "File number=2, block number=0, partition=0.\n EOF ONLINE IM_REP_EN",
+    "bsr 1": "File number=2, block number=-1, partition=0.\n ONLINE IM_REP_EN",
+}
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    ("bsf 1", "File number=2, block number=-1, partition=0."),
-    ("bsfm 2", "File number=2, block number=0, partition=0."),
-    ("bsr 1", "File number=2, block number=-1, partition=0."),
-])
-def test_mt_back(shell: Callable[..., str], words: str, expected: str) -> None:
-    """From behind three files. BSR meets the filemark, which is an error."""
-    assert shell(THREE + f"mt {words} 2>/dev/null\n" + STATUS).splitlines()[0] == expected
+@pytest.mark.parametrize(
+    ("operations", "before"), [(OPERATIONS, "mt rewind"), (BACK, ":")], ids=["beginning", "end"]
+)
+def test_mt_operations(shell: Callable[..., str], operations: dict[str, str], before: str) -> None:
+    """Each operation that moves the tape or leaves it where it is."""
+    text = shell("".join(
+        f"mt rewind\n{THREE}{before}; mt {words} 2>/dev/null\necho {words}\n{STATUS}" for words in operations
+    ))
+
+    assert text == "".join(f"{words}\n{expected}\n" for words, expected in operations.items())
 
 
 def test_mt_modes(shell: Callable[..., str]) -> None:
@@ -161,7 +178,7 @@ mt rewind; dd if=$TAPE bs=64k 2>/dev/null | cmp - data && echo variable
 dd if=$TAPE bs=64k 2>&1 >/dev/null | head -1
 mt asf 1; mt setblk 4096; dd if=$TAPE bs=8k 2>/dev/null | cmp - data && echo fixed
 dd if=data of=$TAPE bs=1000 count=1 2>&1 | grep -o 'Invalid argument'
-mt asf 1; cat < $TAPE | cmp - data && echo cat
+mt asf 1; cat $TAPE | cmp - data && echo cat
 """).splitlines() == ["Cannot allocate memory", "variable", "0+16 records in", "fixed", "Invalid argument", "cat"]
 
 
@@ -176,11 +193,96 @@ tar cf /dev/st0 d/b; tar rf /dev/st0 d/a; tar tf /dev/st0
 """).splitlines() == ["same", "d/b", "d/b", "d/a", "d/a", "d/b", "d/a"]
 
 
-def test_tar_multi_volume(shell: Callable[..., str]) -> None:
+def test_tar_asks_for_a_volume(shell: Callable[..., str]) -> None:
     """At early warning tar asks for the next volume."""
     assert shell("""
 head -c 150000 /dev/zero > big
 printf 'n v2\\n\\n' | tar cMf $TAPE big > /dev/null
 dd if=v2 bs=512 count=1 2>/dev/null | tr -d '\\0' | grep -c big
 mt rewind; printf 'n v2\\n\\n' | (mv big old; tar xMf $TAPE > /dev/null); cmp big old && echo same
-""", tape="128K,early-warning=32K").splitlines() == ["1", "same"]
+""", "128K,early-warning=32K").splitlines() == ["1", "same"]
+
+
+def test_tar_multi_volume(shell: Callable[..., str]) -> None:
+    """An archive over three cartridges in three drives, each full at its early warning: made, compared, extracted."""
+    assert shell("""
+mkdir d; head -c 200000 /dev/urandom > d/big; seq 5000 > d/small
+volumes="-f /dev/nst0 -f /dev/nst1 -f /dev/nst2"
+tar cM $volumes d && echo made
+for n in 0 1 2; do mt -f /dev/nst$n tell | grep -o '[1-9].*'; mt -f /dev/nst$n rewind; done
+tar dM $volumes && echo same
+for n in 0 1 2; do mt -f /dev/nst$n rewind; done
+mv d old; tar xM $volumes; diff -r d old && echo extracted
+""", *("128K,early-warning=32K",) * 3).splitlines() == [
+        "made", "11.", "11.", "4.", "same", "extracted",
+    ]
+
+
+def test_tar_multi_file(shell: Callable[..., str]) -> None:
+    """Ten archives on one tape, with blocking factors from 1 to 512: each is found by its number and compared."""
+    assert shell("""
+for n in 0 1 2 3 4 5 6 7 8 9; do
+    head -c $((n * 7919)) /dev/urandom > f$n; tar cb $((1 << n)) f$n -f $TAPE
+done
+for n in 7 0 9 3 1 8 2 6 4 5; do
+    mt asf $n; tar db $((1 << n)) -f $TAPE && tar tb $((1 << n)) -f $TAPE 2>/dev/null; mt asf $n
+    tar xOb $((1 << n)) -f $TAPE | cmp - f$n && echo $n
+done
+""").splitlines() == ["7", "0", "9", "3", "1", "8", "2", "6", "4", "5"]
+
+
+def test_dd_variable(shell: Callable[..., str]) -> None:
+    """A block for each write of dd, the last one as short as what is left; read back with blocks that are larger."""
+    assert shell("""
+head -c 300001 /dev/urandom > data
+for size in 512 10000 65536 262144 1048576; do
+    mt rewind; dd if=data of=$TAPE bs=$size 2>/dev/null
+    mt rewind; dd if=$TAPE of=back bs=$size 2>/dev/null; cmp data back && echo same
+    mt rewind; dd if=$TAPE of=back bs=2M 2>/dev/null; cmp data back && echo larger
+    mt rewind; dd if=$TAPE of=back bs=$size count=1 2>/dev/null
+    cmp -n $(stat -c %s back) back data && mt tell
+done
+""").splitlines() == ["same", "larger", "At block 1."] * 5
+
+
+def test_dd_fixed(shell: Callable[..., str]) -> None:
+    """Fixed blocks, one or many for each write of dd; padded where dd is told to; counted by the drive."""
+    assert shell("""
+fixed() {
+    head -c 300001 /dev/urandom > data; truncate -s %$1 data
+    mt rewind; mt setblk $1; dd if=data of=$TAPE bs=$2 2>/dev/null; mt rewind
+    dd if=$TAPE of=back bs=$2 2>/dev/null; cmp data back && echo same
+    mt eod; test "$(mt tell)" = "At block $(($(stat -c %s data) / $1 + 1))." && echo counted
+    mt asf 1; head -c 500 data | dd of=$TAPE bs=$1 conv=sync 2>/dev/null
+    mt asf 1; dd if=$TAPE bs=$1 2>/dev/null | head -c 500 | cmp - data -n 500 && echo padded
+    mt rewind; mt setblk 0; dd if=$TAPE bs=$1 count=2 2>/dev/null | cmp -n $((2 * $1)) - data && echo variable
+}
+fixed 512 512; fixed 512 10240; fixed 4096 65536; fixed 65536 1M
+""").splitlines() == ["same", "counted", "padded", "variable"] * 4
+
+
+def test_dd_conversions(shell: Callable[..., str]) -> None:
+    """ibs and obs apart, conv=swab and conv=block: what is on the tape is what dd was told to write."""
+    assert shell("""
+seq 30000 | head -c 131072 > data
+dd if=data of=$TAPE ibs=1000 obs=32k 2>/dev/null; mt rewind
+dd if=$TAPE ibs=32k obs=100 2>/dev/null | cmp - data && echo reblocked
+mt rewind; dd if=data of=$TAPE bs=8k conv=swab 2>/dev/null; mt rewind
+dd if=$TAPE bs=8k conv=swab 2>/dev/null | cmp - data && echo swapped
+mt rewind; seq 100 > lines; dd if=lines of=$TAPE cbs=80 obs=800 conv=block 2>/dev/null; mt rewind
+dd if=$TAPE ibs=800 cbs=80 conv=unblock 2>/dev/null | cmp - lines && echo records
+""").splitlines() == ["reblocked", "swapped", "records"]
+
+
+def test_cpio_formats(shell: Callable[..., str]) -> None:
+    """An archive of each format, in blocks of 512 bytes, of 5120 (-B) and of 64 KiB (-C): extracted and compared."""
+    assert shell("""
+mkdir d; head -c 50001 /dev/urandom > d/a; seq 3000 > d/b; : > d/empty
+for form in bin odc newc crc tar ustar; do
+    for size in "" -B "-C 65536"; do
+        mt rewind; find d | cpio -o -H $form $size -O $TAPE 2>/dev/null; mt rewind
+        mkdir x; (cd x; cpio -id -H $form $size -I $TAPE 2>/dev/null); diff -r d x/d && echo same
+        rm -r x
+    done
+done
+""").splitlines() == ["same"] * 18

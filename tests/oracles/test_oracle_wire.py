@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,9 +28,15 @@ TESTS = [
 ]
 
 
-def fields(tool: str, capture: Path, port: str, display: str, *names: str) -> list[list[str]]:
+# What a unit is taken for before an INQUIRY has told.
+AS = {"disk": [], "tape": ["-o", "scsi.decode_scsi_messages_as:Sequential Device"]}
+
+
+def fields(
+    tool: str, capture: Path, port: str, display: str, *names: str, device: str = "disk"
+) -> list[list[str]]:
     """The named fields of the frames that a display filter lets through."""
-    command = [tool, "-r", str(capture), "-d", f"tcp.port=={port},iscsi", "-Y", display, "-T", "fields"]
+    command = [tool, "-r", str(capture), "-d", f"tcp.port=={port},iscsi", "-Y", display, "-T", "fields", *AS[device]]
     for name in names:
         command += ["-e", name]
     output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
@@ -99,6 +106,33 @@ def test_wire_changer_is_well_formed(tmp_path: Path, require_tool: Callable[[str
             size // int(length, 0) for size, length in zip(pages, lengths.split(","), strict=True)
         )
         assert ("A00002L8" in tags) == (b"A00002L8" in data)
+
+
+def test_wire_tape_is_well_formed(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """The conformance cases of tapes by URL, every command of SSC among them, decode. Left out are three replies
+    that Wireshark mistakes, whatever the drive: VPD page B0h of a tape for that of a disk, the list of log pages for
+    parameters; and in the extended form of READ POSITION it reads eight bytes into four."""
+    tool = require_tool("tshark")
+    capture = tmp_path / "capture.pcapng"
+    with serve("--tape", "4M,early-warning=512K") as served:
+        port = served.portal.rpartition(":")[2]
+        with captured(tool, port, capture):
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance/ssc",
+                 "--url", served.urls[0]],
+                cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
+            )
+    assert done.returncode == 0, done.stdout
+
+    def seen(display: str, *names: str) -> list[list[str]]:
+        return fields(tool, capture, port, display, *names, device="tape")
+
+    opcodes = {int(code, 0) for (line,) in seen("scsi_ssc.opcode", "scsi_ssc.opcode") for code in line.split(",")}
+    assert {0x01, 0x05, 0x08, 0x0A, 0x10, 0x11, 0x19, 0x1B, 0x2B, 0x34, 0x44, 0x88, 0x8A, 0x91, 0x92} <= opcodes
+    wrong = "iscsi && (_ws.malformed || _ws.expert.severity == error)"
+    mistaken = "scsi.inquiry.evpd.pagecode == 0xb0 || scsi.log.pagecode == 0 || scsi_ssc.readposition.additional_length"
+    assert seen(f"{wrong} && !({mistaken})", "frame.number", "_ws.col.Info") == []
+    assert fields(tool, capture, port, "iscsi.opcode == 0x3f", "frame.number", "iscsi.reject.reason") == []
 
 
 def _use_changer(url: str) -> list[bytes]:
