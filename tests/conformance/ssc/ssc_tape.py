@@ -206,12 +206,15 @@ class Tape:
             unit.execute(load())
             self.settle()
         unit.attentions()
-        self.set_mode()
+        if self.unit.execute(mode_sense(0, length=4), data_in=4).good:
+            self.set_mode()
         if self.partitions > 1:
             unit.good(locate10(0, partition=0))
             unit.good(format_medium())
         unit.good(rewind())
-        unit.good(erase())
+        # ERASE is mandatory, but there are targets without it.
+        if not unit.execute(erase()).good:
+            unit.execute(format_medium())
 
     def settle(self, unit: ConformanceUnit | None = None) -> None:
         """Wait until nothing goes on any more."""
