@@ -4,12 +4,13 @@
  *   loadgen --port 3260 --target iqn... [--host 127.0.0.1] [--lun 1] [--luns 1] [--sessions 1] [--depth 1]
  *           [--op read|write|mix|tur|login] [--reads 70] [--size 4096] [--sequential] [--span BYTES]
  *           [--seconds 1] [--warmup 0.2] [--header-digest] [--data-digest] [--verify]
- *           [--chap USER:SECRET] [--pid SERVER]
+ *           [--chap USER:SECRET] [--pid SERVER] [--tape]
  *
  * A command counts when its last byte has come. Every PDU that one recv brought is handled before anything is sent,
  * and all that is to be sent goes out by one sendmsg. --verify keeps a version of every slot of the medium, never has
  * two commands at one slot, and compares every byte read. --pid: CPU time of all threads of the server in the measured
  * window. Session i uses LUN lun + i % luns. "login": sessions threads log in and out, one connection each time.
+ * --tape: READ(6) and WRITE(6) of variable blocks from the beginning on; REWIND after --span bytes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,11 +37,11 @@ enum { SUB = 16, BUCKETS = 40 * SUB, BUFFER = 1 << 20, PIECES = 1000, DECLARED =
 
 static struct {
     const char *host, *target, *user, *secret;
-    int port, lun, luns, sessions, depth, op, reads, sequential, header_digest, data_digest, verify, pid;
+    int port, lun, luns, sessions, depth, op, reads, sequential, header_digest, data_digest, verify, pid, tape;
     uint32_t size;
     uint64_t span;
     double seconds, warmup;
-} opt = {"127.0.0.1", NULL, NULL, NULL, 0, 1, 1, 1, 1, READ, 70, 0, 0, 0, 0, 0, 4096, 0, 1.0, 0.2};
+} opt = {"127.0.0.1", NULL, NULL, NULL, 0, 1, 1, 1, 1, READ, 70, 0, 0, 0, 0, 0, 0, 4096, 0, 1.0, 0.2};
 
 static void die(const char *format, ...) {
     va_list arguments;
@@ -148,7 +149,7 @@ static void md5(const uint8_t *data, size_t n, uint8_t out[16]) {
 
 /* --- sessions ----------------------------------------------------------------------------------------------------- */
 
-struct slot { uint64_t start, place; uint32_t version; int writes, next_free; };
+struct slot { uint64_t start, place; uint32_t version; int writes, no_data, next_free; };
 
 struct session {
     int fd, number, in_flight, free_slot, waiting, writable;
@@ -383,16 +384,22 @@ static int plain_command(struct session *s, const uint8_t *cdb, uint8_t *in, uin
 }
 
 static void prepare_session(struct session *s, int number) {
-    uint8_t ready[16] = {0}, capacity[16] = {0x9e, 0x10, [13] = 32}, answer[32] = {0};
+    uint8_t ready[16] = {0}, capacity[16] = {0x9e, 0x10, [13] = 32}, answer[32] = {0}, rewind[16] = {1};
     s->number = number;
     s->lun = (uint64_t)(opt.lun + number % opt.luns);
     s->lun = (s->lun < 256 ? s->lun : 0x4000 | s->lun) << 48;
     open_socket(s);
     login(s, (uint32_t)(getpid() << 14) + number);
     for (int i = 0; i < 10 && plain_command(s, ready, NULL, 0); i++) {}
-    if (plain_command(s, capacity, answer, 32)) die("READ CAPACITY(16) failed");
-    s->block = get32(answer + 8);
-    s->capacity = ((uint64_t)get32(answer) << 32 | get32(answer + 4)) + 1;
+    if (opt.tape) {
+        if (plain_command(s, rewind, NULL, 0)) die("REWIND failed");
+        s->block = 1;
+        s->capacity = opt.span;
+    } else {
+        if (plain_command(s, capacity, answer, 32)) die("READ CAPACITY(16) failed");
+        s->block = get32(answer + 8);
+        s->capacity = ((uint64_t)get32(answer) << 32 | get32(answer + 4)) + 1;
+    }
     s->slots = calloc(opt.depth, sizeof *s->slots);
     for (int i = 0; i < opt.depth; i++) s->slots[i].next_free = i + 1 < opt.depth ? i + 1 : -1;
     uint32_t pdus = opt.op == TUR || opt.op == READ ? 2 : 3 + opt.size / s->max_send + opt.size / s->max_burst;
@@ -468,7 +475,17 @@ static void issue(struct session *s, uint64_t when) {
         struct slot *slot = &s->slots[itt];
         uint8_t cdb[16] = {0};
         slot->writes = opt.op == WRITE || (opt.op == MIX && (int)(rnd() % 100) >= opt.reads);
-        if (opt.op != TUR) {
+        slot->no_data = opt.op == TUR;
+        if (opt.tape && opt.op != TUR && s->cursor == places) {
+            s->cursor = 0;
+            slot->no_data = 1;
+            slot->writes = 0;
+            cdb[0] = 0x01;
+        } else if (opt.tape && opt.op != TUR) {
+            s->cursor++;
+            cdb[0] = slot->writes ? 0x0a : 0x08;
+            cdb[2] = opt.size >> 16; cdb[3] = opt.size >> 8; cdb[4] = opt.size;
+        } else if (opt.op != TUR) {
             if (opt.sequential) {
                 slot->place = s->cursor;
                 s->cursor = (s->cursor + 1) % places;
@@ -495,7 +512,7 @@ static void issue(struct session *s, uint64_t when) {
         s->in_flight++;
         slot->start = when;
         uint8_t *header = new_header(s);
-        command_bhs(s, header, opt.op == TUR ? 0 : slot->writes ? 0x20 : 0x40, itt, opt.op == TUR ? 0 : opt.size);
+        command_bhs(s, header, slot->no_data ? 0 : slot->writes ? 0x20 : 0x40, itt, slot->no_data ? 0 : opt.size);
         memcpy(header + 32, cdb, 16);
         uint32_t sent = 0;
         if (slot->writes && s->immediate) {
@@ -541,7 +558,7 @@ static void ended(struct session *s, uint32_t itt, int status, uint64_t when) {
         s->histogram[bucket(took)]++;
         s->operations++;
         operations_done++;
-        bytes_done += opt.op == TUR ? 0 : opt.size;
+        bytes_done += slot->no_data ? 0 : opt.size;
         if (took > slowest) slowest = took;
     }
     s->in_flight--;
@@ -834,6 +851,7 @@ int main(int argc, char **argv) {
         if (!strcmp(name, "--header-digest")) { opt.header_digest = 1; continue; }
         if (!strcmp(name, "--data-digest")) { opt.data_digest = 1; continue; }
         if (!strcmp(name, "--verify")) { opt.verify = 1; continue; }
+        if (!strcmp(name, "--tape")) { opt.tape = opt.sequential = 1; continue; }
         if (i + 1 == argc) die("%s: what is that, or what is its value?", name);
         char *value = argv[++i];
         if (!strcmp(name, "--host")) opt.host = value;
@@ -861,6 +879,7 @@ int main(int argc, char **argv) {
         } else die("%s: what is that?", name);
     }
     if (!opt.target || !opt.port) die("--target and --port are needed");
+    if (opt.tape && (!opt.span || opt.verify || opt.sessions > 1)) die("--tape: one session, with --span, without --verify");
     if (opt.verify && opt.size % 8) die("--verify: sizes that are multiples of 8");
     struct rlimit files = {1 << 16, 1 << 16};
     if (setrlimit(RLIMIT_NOFILE, &files) && !getrlimit(RLIMIT_NOFILE, &files)) {
