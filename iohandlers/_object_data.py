@@ -182,8 +182,7 @@ class ObjectData:
 
     def erase_data(self) -> None:
         """Forget the data of all objects."""
-        for (slot,) in self.do("select slot from chunk").fetchall():
-            self._slots.drop(slot)
+        self._slots.drop_all()
         self.do("delete from chunk")
         self.do("delete from piece")
 

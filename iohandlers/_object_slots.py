@@ -82,6 +82,10 @@ class Slots:
         self._do(f"update slot set uses=case uses when 1 then {_WAITING} else uses-1 end where number=?", (number,))
         self._freed += 1
 
+    def drop_all(self) -> None:
+        """Nothing refers to any."""
+        self._freed += self._do(f"update slot set uses={_WAITING} where uses>0").rowcount
+
     def sync(self) -> None:
         """What was put is on stable storage. Raises OSError."""
         if self._written:

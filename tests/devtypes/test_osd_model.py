@@ -51,7 +51,13 @@ class Partition:
 
 
 class ObjectModel(RuleBasedStateMachine):
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        steps: commands that were sent but to look, and ends of the process; of all histories.
+    """
+
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,6 +81,7 @@ class ObjectModel(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The process ends; what it answered is in the folder."""
+        ObjectModel.steps += 1
         before = self.store
         shutil.copytree(self.folder / f"{self.number}", self.folder / f"{self.number + 1}")
         self.number += 1
@@ -83,6 +90,7 @@ class ObjectModel(RuleBasedStateMachine):
 
     def expect(self, allowed: bool, name: str, *data: bytes, **fields: Any) -> bool:
         """A command that is done exactly where it is allowed."""
+        ObjectModel.steps += 1
         result = self.osd(name, *data, **fields)
         assert result.good == allowed, f"{name} {fields}: {result}"
         return allowed
