@@ -25,7 +25,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -148,9 +148,15 @@ def _put(unit: _Unit, words: list[str]) -> dict[str, Any]:
         (made,) = unit.attributes("CREATE", (_CURRENT_COMMAND, 4), partition_id=pid, object_id=wanted)
         oid = int.from_bytes(made, "big")
         at = 0
-        for part in _parts(source, words[1]):
-            unit.do("WRITE", data=part, partition_id=pid, object_id=oid, length=len(part), starting_byte_address=at)
-            at += len(part)
+        try:
+            for part in _parts(source, words[1]):
+                fields = {"length": len(part), "starting_byte_address": at}
+                unit.do("WRITE", data=part, partition_id=pid, object_id=oid, **fields)
+                at += len(part)
+        except (Failure, OSError):
+            with suppress(Failure, OSError):
+                unit.do("REMOVE", partition_id=pid, object_id=oid)      # not half a file
+            raise
     return {"id": _shown(oid), "length": at}
 
 

@@ -96,6 +96,10 @@ def test_osd_collections_and_snapshots(tmp_path: Path, capsys: pytest.CaptureFix
         osd("query", url, pid, cid, "1", "0x82", "--osd1", code=2)
         osd("attr", url, pid, oids[0], "1", "9", "no", code=2)
 
+        osd("attr", url, pid, "0", "0x30000002", "1", "0000000000000002")      # the longest object
+        osd("put", url, pid, str(tmp_path / "in"), code=4)
+        assert osd("ls", url, pid).split() == oids                              # nothing is left of it
+
 
 def test_osd_streams(tmp_path: Path) -> None:
     """What comes from a pipe goes on while it comes, and a large object does not have to fit into memory."""
