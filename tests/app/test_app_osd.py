@@ -197,7 +197,8 @@ def test_osd_wireshark(version: list[str], tmp_path: Path, require_tool: Callabl
     # Set, asked for, answered: the lists in Data-Out and Data-In.
     lists = fields("scsi_osd.attribute.number == 7", "scsi_osd.attributes.page", "scsi_osd.attribute.length")
     assert lists[:3] == [["0x00010001", "3"], ["0x00010001", ""], ["0x00010001", "3"]]
-    assert fields("_ws.malformed", "frame.number", "_ws.col.Info") == []
+    # A repeated segment of TCP, on a machine that is slow, is no data of ours.
+    assert fields("_ws.malformed && !tcp.analysis.flags", "frame.number", "_ws.col.Info") == []
     wrong = (
         "scsi_osd.attributes_list.type.invalid", "scsi_osd.attribute_length.invalid", "scsi_osd2.invalid_offset",
         "scsi_osd2.object_descriptor_format.invalid", "scsi_osd2.cdb_continuation.format.unknown",
