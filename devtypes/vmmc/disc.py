@@ -222,13 +222,18 @@ class Disc:
         cd_text: packs of CD-TEXT, 18 bytes each.
         writable: the store takes it and it is no image of a pressed disc.
         protected: persistent write protection.
+        spare: clusters that a BD-R of sequential recording with pseudo-overwrite can still replace; None: it has not
+            that.
+        jumps, jump_interval, manual_jump: of layer jump recording (`layers`): jump addresses that were, blocks between
+            them, the one that was asked for (0: none).
+        layer_0: blocks of layer 0 of a DVD+R DL that were asked for, 0: half of them.
     """
 
     def __init__(
         self, kind: MediumKind, capacity: int, *, tracks: list[Track] | None = None,
         sessions: list[Session] | None = None, finalized: bool = False, random: bool = False, formatted: bool = False,
         profile: int | None = None, mcn: str = "", cd_text: bytes = b"", writable: bool = False,
-        protected: bool = False, identifier: int = 0,
+        protected: bool = False, identifier: int = 0, spare: int | None = None,
     ) -> None:
         self.kind = kind
         self.capacity = capacity
@@ -243,6 +248,9 @@ class Disc:
         self.writable = writable
         self.protected = protected
         self.identifier = identifier
+        self.spare = spare
+        self.jumps: list[int] = []
+        self.jump_interval = self.manual_jump = self.layer_0 = 0
         self.recorded = bytearray()
         self.generation = 0
         self.whole = capacity
@@ -279,7 +287,7 @@ class Disc:
     @property
     def recorded_end(self) -> int:
         """Behind the last block that can be read, 0 for a blank disc."""
-        return max((track.next for track in self.tracks), default=0)
+        return max((track.end if track.complete else track.next for track in self.tracks), default=0)
 
     @property
     def capacity_end(self) -> int:

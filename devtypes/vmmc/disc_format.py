@@ -34,6 +34,7 @@ _MOST_TEXT: Final = _SLOT - _HEADER.size - _CHECK
 DATA_START: Final = 2 * _SLOT
 _CD_STRIDE: Final = 2448
 _BLOCK: Final = 2048
+_LAYER_JUMP: Final = 0x16
 _TRACK_FIELDS: Final = (
     "number", "session", "start", "end", "control", "pregap", "next", "complete", "reserved", "packet", "isrc",
     "incremental",
@@ -71,7 +72,9 @@ def encode(disc: Disc) -> bytes:
         "kind": disc.kind.name, "whole": disc.whole, "capacity": disc.capacity, "tracks": tracks, "sessions": sessions,
         "finalized": disc.finalized, "random": disc.random, "formatted": disc.formatted, "profile": disc.profile,
         "mcn": disc.mcn, "cd_text": disc.cd_text.hex(), "protected": disc.protected, "identifier": disc.identifier,
-        "recorded": disc.recorded.hex(),
+        "recorded": disc.recorded.hex(), "spare": disc.spare,
+        "jumps": disc.jumps, "jump_interval": disc.jump_interval, "manual_jump": disc.manual_jump,
+        "layer_0": disc.layer_0,
     }).encode()
 
 
@@ -96,9 +99,16 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
         formatted=bool(state["formatted"]), profile=state["profile"], mcn=str(state["mcn"]),
         cd_text=bytes.fromhex(state["cd_text"]), protected=bool(state["protected"]),
         identifier=_number(state["identifier"], 0, 0xFFFFFFFF),
+        spare=None if state.get("spare") is None else _number(state["spare"], 0, kind.capacity),
     )
     disc.whole = whole
     disc.recorded = bytearray.fromhex(state["recorded"])
+    jumps = [_number(jump, 1, capacity // 2) for jump in state.get("jumps", ())]
+    if jumps != sorted(set(jumps)):
+        raise ValueError("layer jumps go back")
+    disc.jumps = jumps
+    for name in ("jump_interval", "manual_jump", "layer_0"):
+        setattr(disc, name, _number(state.get(name, 0), 0, capacity))
     lowest = -CD_PREGAP if kind.is_cd else 0
     last = lowest
     for each in state["tracks"]:
@@ -118,6 +128,8 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
     disc.sessions = [Session(*(_number(field, -1, 0xFFFFFF) for field in each)) for each in state["sessions"]]
     if disc.random and not disc.tracks:
         raise ValueError("it is formatted and has no track")
+    if disc.profile == _LAYER_JUMP and not jumps and any(track.next >= capacity // 2 for track in disc.tracks):
+        raise ValueError("layer 1 is recorded without a jump")
     for session in disc.sessions:
         if not disc.in_session(session.number) or session.lead_out > capacity:
             raise ValueError("a session is empty")
@@ -173,11 +185,14 @@ def save(disc: Disc) -> Asking[None]:
     yield from Flush()
 
 
-def make_random(disc: Disc, blocks: int) -> None:
-    """The disc is formatted: all of it is one track that is written anywhere."""
+def make_random(disc: Disc, blocks: int, *, packet: int = 0) -> None:
+    """The disc is formatted: all of it is one track that is written anywhere, `packet` blocks at a time (0: any)."""
     disc.capacity = blocks
     disc.formatted = disc.random = True
-    disc.tracks = [native_track(disc, 1, 1, 0, blocks, "block", control=4, recorded=blocks)]
+    form = "mode1" if disc.kind.is_cd else "block"
+    disc.tracks = [native_track(
+        disc, 1, 1, 0, blocks, form, control=4, recorded=blocks, packet=packet, incremental=bool(packet)
+    )]
     disc.sessions = [Session(1, 1, 1, blocks)]
 
 

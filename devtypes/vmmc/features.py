@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.events import Events
-from devtypes.vmmc.profiles import PROFILE_NAMES
+from devtypes.vmmc.profiles import PROFILE_NAMES, RECORDABLE
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.cdb import CdbFields
@@ -29,9 +30,8 @@ _BD: Final = frozenset((0x40, 0x41, 0x42, 0x43))
 _DASH_SEQUENTIAL: Final = frozenset((0x11, 0x14, 0x15, 0x16))
 _PLUS_WRITE_ONCE: Final = frozenset((0x1B, 0x2B))
 _RANDOM: Final = frozenset((0x12, 0x1A, 0x43))
-_FORMATTABLE: Final = frozenset((0x12, 0x13, 0x14, 0x1A, 0x41, 0x42, 0x43))
+_FORMATTABLE: Final = frozenset((0x0A, 0x12, 0x13, 0x14, 0x1A, 0x41, 0x42, 0x43))
 _MANAGED: Final = frozenset((0x12, 0x42, 0x43))
-_WRITABLE: Final = frozenset(PROFILE_NAMES) - {0x08, 0x10, 0x40}
 _ALL: Final = frozenset(PROFILE_NAMES)
 
 _Data = Callable[[Any], bytes]
@@ -48,6 +48,7 @@ class Feature:
         data: additional data, a multiple of four bytes; asked with the drive.
         profiles: with which it is current; None: always, it persists.
         needs_room: current only while the disc takes data.
+        state: what else must be so of the disc.
     """
 
     code: int
@@ -56,6 +57,7 @@ class Feature:
     data: _Data
     profiles: frozenset[int] | None = None
     needs_room: bool = False
+    state: Callable[[Disc], bool] | None = None
 
 
 def _fixed(text: str) -> _Data:
@@ -97,7 +99,7 @@ FEATURES: Final = (
     Feature(0x0001, "Core", 2, _core),
     Feature(0x0002, "Morphing", 1, _fixed("02000000")),                  # OCEvent; no asynchronous events
     Feature(0x0003, "Removable Medium", 2, _fixed("39000000")),          # tray; load, eject, lock
-    Feature(0x0004, "Write Protect", 2, _fixed("03000000"), _WRITABLE),  # SPWP, SSWPP
+    Feature(0x0004, "Write Protect", 2, _fixed("03000000"), RECORDABLE),  # SPWP, SSWPP
     Feature(0x0010, "Random Readable", 0, _random_readable, _ALL),
     Feature(0x001D, "Multi-Read", 0, _fixed(""), _CD),
     Feature(0x001E, "CD Read", 2, _fixed("83000000"), _CD),              # DAP, C2 flags, CD-TEXT
@@ -112,7 +114,9 @@ FEATURES: Final = (
     Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, needs_room=True),
     Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED),
     Feature(0x0025, "Write Once", 1, _random_readable, frozenset((0x41, 0x42)), needs_room=True),
-    Feature(0x0026, "Restricted Overwrite", 0, _fixed(""), frozenset((0x13,)), needs_room=True),
+    Feature(
+        0x0026, "Restricted Overwrite", 0, _fixed(""), frozenset((0x0A, 0x13)), True, lambda disc: disc.random,
+    ),
     Feature(0x0027, "CD-RW CAV Write", 0, _fixed("00000000"), frozenset((0x0A,)), needs_room=True),
     Feature(0x002A, "DVD+RW", 0, _fixed("01020000"), frozenset((0x1A,))),        # write; quick start
     Feature(0x002B, "DVD+R", 0, _fixed("01000000"), frozenset((0x1B,))),
@@ -120,12 +124,17 @@ FEATURES: Final = (
     Feature(0x002C, "Rigid Restricted Overwrite", 0, _fixed("0f000000"), frozenset((0x13,)), needs_room=True),
     # BUF, R-W raw, test write, CD-RW, R-W sub-code; all data types that there are.
     Feature(0x002D, "CD Track at Once", 2, _fixed("57003f0f"), _CD_WRITE, needs_room=True),
-    # BUF, SAO, neither RAW nor RAW multi-session, test write, CD-RW, R-W; longest cue sheet.
-    Feature(0x002E, "CD Mastering", 1, _fixed("67004000"), _CD_WRITE, needs_room=True),
+    # BUF, SAO, RAW but not RAW multi-session, test write, CD-RW, R-W; longest cue sheet.
+    Feature(0x002E, "CD Mastering", 1, _fixed("6f004000"), _CD_WRITE, needs_room=True),
     # BUF, RDL, test write, DVD-RW.
     Feature(0x002F, "DVD-R/-RW Write", 2, _fixed("4e000000"), _DASH_SEQUENTIAL, needs_room=True),
+    # Link size 16.
+    Feature(0x0033, "Layer Jump Recording", 0, _fixed("0000000110000000"), frozenset((0x16,)), needs_room=True),
     Feature(0x0037, "CD-RW Media Write Support", 0, _fixed("00ff0000"), frozenset((0x0A,)), needs_room=True),
-    Feature(0x0038, "BD-R Pseudo-Overwrite", 0, _fixed("00000000"), frozenset()),
+    Feature(
+        0x0038, "BD-R Pseudo-Overwrite", 0, _fixed("00000000"), frozenset((0x41,)), True,
+        lambda disc: disc.spare is not None,
+    ),
     Feature(0x003B, "DVD+R Dual Layer", 0, _fixed("01000000"), frozenset((0x2B,))),
     Feature(0x0040, "BD Read", 1, _fixed("00000000" + "0000000600000000" * 3), _BD),
     Feature(0x0041, "BD Write", 1, _fixed("00000000" + "0000000600000000" * 2), _BD - {0x40}, needs_room=True),
@@ -153,7 +162,9 @@ class Features(Events):
             return True
         if self.disc is None or self.current_profile not in feature.profiles:
             return False
-        return not feature.needs_room or self.disc.takes_data
+        if feature.needs_room and not self.disc.takes_data:
+            return False
+        return feature.state is None or feature.state(self.disc)
 
     @operation(
         0x46, "GET CONFIGURATION", layouts.GET_CONFIGURATION, data=DataDirection.IN, conflict=ReservationClass.ALWAYS,

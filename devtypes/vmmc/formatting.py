@@ -24,13 +24,15 @@ __all__ = ["BlankType", "Formatting"]
 _IMMED: Final = 0x02
 _RESTRICTED_OVERWRITE: Final = 0x13
 _BD_R_SEQUENTIAL, _BD_R_RANDOM = 0x41, 0x42
+_PSEUDO_OVERWRITE, _RANDOM, _SEQUENTIAL = 0, 1, 2      # FORMAT SUB-TYPE of BD-R
 
 # Format types by kind of disc.
 _TYPES: Final = {
-    "dvd-ram": (0x00, 0x01), "dvd-rw": (0x00, 0x10, 0x15), "dvd+rw": (0x00, 0x26), "bd-re": (0x00, 0x30, 0x31),
-    "bd-r": (0x00, 0x32),
+    "cd-rw": (0x10,), "dvd-ram": (0x00, 0x01), "dvd-rw": (0x00, 0x10, 0x15), "dvd+rw": (0x00, 0x26),
+    "bd-re": (0x00, 0x30, 0x31), "bd-r": (0x00, 0x32),
 }
 _SPARE_AS_ASKED: Final = 0x30                               # spare areas are what the number of blocks leaves
+_PACKETS: Final = {"cd-rw": 32, "dvd-rw": 16}              # blocks of a packet, of what is written so once formatted
 _WHOLE: Final = frozenset((0x26, 0x10, 0x15, 0x31))         # types without spare areas
 
 
@@ -76,11 +78,12 @@ class Formatting(Writing):
 
     def _empty(self, disc: Disc) -> None:
         self.end_rehearsal()
-        self.plan = None
+        self.plan = self.raw = None
         disc.tracks, disc.sessions = [], []
         disc.finalized = disc.random = disc.formatted = False
         disc.mcn, disc.cd_text = "", b""
         disc.profile = disc.kind.profile
+        disc.capacity = disc.whole
         self.unsaved = True
 
     def _discard(self) -> Asking[None]:
@@ -130,14 +133,14 @@ class Formatting(Writing):
         if not disc.takes_data and not disc.random:
             return ()
         return tuple(
-            (number, self._blocks(disc, number), 16 if disc.kind.name == "dvd-rw" else 0)
+            (number, self._blocks(disc, number), _PACKETS.get(disc.kind.name, 0))
             for number in _TYPES.get(disc.kind.name, ())
         )
 
     @staticmethod
     def _blocks(disc: Disc, number: int) -> int:
         """User blocks after a format: without spare areas all that there are."""
-        whole = disc.whole
+        whole = disc.whole - disc.whole % _PACKETS.get(disc.kind.name, 1)
         if number in _WHOLE or not disc.kind.formatted:
             return whole
         step = disc.kind.blocks
@@ -176,10 +179,14 @@ class Formatting(Writing):
         most = self._blocks(disc, number)
         if blocks in (0, 0xFFFFFFFF) or disc.kind.name in ("dvd+rw", "bd-r"):
             blocks = min(blocks or most, most)
-        if blocks > (disc.whole if number == _SPARE_AS_ASKED else most) or blocks % disc.kind.blocks:
+        step = _PACKETS.get(disc.kind.name, disc.kind.blocks)
+        if blocks > (disc.whole if number == _SPARE_AS_ASKED else most) or blocks % step:
             raise _invalid(4)
-        if disc.kind.name == "bd-r" and not disc.blank:
-            raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
+        if disc.kind.name == "bd-r":
+            if data[8] & 3 > _SEQUENTIAL:
+                raise _invalid(8)
+            if not disc.blank or disc.formatted:        # once and for all
+                raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
         return blocks, number
 
     def _format(self, disc: Disc, number: int, blocks: int, *, subtype: int) -> Steps:
@@ -190,9 +197,10 @@ class Formatting(Writing):
         if disc.kind.name == "dvd-rw":
             disc.profile = _RESTRICTED_OVERWRITE
         elif disc.kind.name == "bd-r":
-            disc.profile = _BD_R_RANDOM if number == 0x32 and subtype == 1 else _BD_R_SEQUENTIAL
+            disc.profile = _BD_R_RANDOM if subtype == _RANDOM else _BD_R_SEQUENTIAL
+            disc.spare = (disc.whole - blocks) // disc.kind.blocks if subtype == _PSEUDO_OVERWRITE else None
         if disc.profile != _BD_R_SEQUENTIAL:
-            make_random(disc, blocks)
+            make_random(disc, blocks, packet=_PACKETS.get(disc.kind.name, 0))
         if disc.profile == _BD_R_RANDOM:
             disc.recorded = bytearray(-(-blocks // disc.kind.blocks // 8) + 1)
         yield from self.save_disc(disc)

@@ -13,6 +13,7 @@ from typing import Final
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, DataMode, Disc, Track
+from devtypes.vmmc.layers import is_jumping, jump_address, last_jump, recorded_ranges
 from devtypes.vmmc.sector import lba_to_msf
 from devtypes.vmmc.tray_commands import TrayCommands
 from scsiemu import asc
@@ -30,6 +31,7 @@ _NO_MSF: Final = bytes((0, 0xFF, 0xFF, 0xFF))
 _NO_ADDRESS: Final = bytes((0xFF,)) * 4
 _INVISIBLE: Final = 0xFF
 _FORMATTED, _UNFORMATTED, _NO_MEDIUM = 2, 1, 3
+_AS_ASKED, _AT_INTERVALS = 1, 2         # LJRS
 
 
 class DiscStatus:
@@ -61,6 +63,8 @@ class Information(TrayCommands):
             open_tracks = sum(1 for track in disc.tracks if not track.complete)
             limit = 1 if disc.kind.is_cd else 3
             return Completion(struct.pack(">HBxHHHH", 10, 0x20, most, len(disc.tracks), limit, open_tracks))
+        if cdb.data_type == 2 and disc.spare is not None:
+            return Completion(struct.pack(">HBxIII", 14, 0x40, disc.spare, disc.spare, disc.spare))
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="data_type")
 
     def disc_status(self, disc: Disc) -> tuple[int, int]:
@@ -180,13 +184,19 @@ class Information(TrayCommands):
             data_mode = DataMode.MODE_1
         flags = track.reserved << 7 | blank << 6 | track.incremental << 5 | bool(track.packet) << 4 | data_mode
         size = track.end - track.start
+        mode, jump, jumped = 0, 0, 0
+        if is_jumping(disc):
+            mode, jumped = (_AT_INTERVALS if disc.jump_interval else _AS_ASKED), last_jump(disc)
+            if appendable:
+                jump = jump_address(disc, track)
+                free = disc.capacity - sum(end - start for start, end in recorded_ranges(disc, track))
         return struct.pack(
-            ">HBBBBBBIIIIIIBBHIII", 46, track.number & 0xFF, track.session & 0xFF, 0, track.control or 0, flags,
+            ">HBBBBBBIIIIIIBBHIII", 46, track.number & 0xFF, track.session & 0xFF, 0, mode << 6 | track.control, flags,
             recorded << 1 | appendable, track.start & 0xFFFFFFFF,
             self.next_writable(track) & 0xFFFFFFFF if appendable else 0, free,
             track.packet or disc.kind.blocks * random, size, max(track.next - 1, 0) if recorded else 0,
             track.number >> 8, track.session >> 8, 0,
-            track.start & 0xFFFFFFFF, 0, 0,
+            track.start & 0xFFFFFFFF, jump, jumped,
         )
 
     def next_writable(self, track: Track) -> int:

@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from devtypes.vmmc.information import BUFFER_SIZE
 from devtypes.vmmc.keys import Keys
+from devtypes.vmmc.raw import RAW_BLOCKS
 from devtypes.vmmc.speed import READ_SPEEDS, WRITE_SPEEDS
 from scsiemu.cdb import CdbFields
 from scsiemu.layout import PageLayout
@@ -30,6 +31,7 @@ class WriteType:
     TRACK_AT_ONCE: Final = 1
     SESSION_AT_ONCE: Final = 2
     RAW: Final = 3
+    LAYER_JUMP: Final = 4
 
 
 READ_WRITE_ERROR_RECOVERY: Final = ModePage(
@@ -49,7 +51,7 @@ WRITE_PARAMETERS: Final = ModePage(
         "data_block_type*:4=8 link_size*:8 _:8 _:2 host_application_code*:6 session_format*:8 _:8 packet_size*:32 "
         "audio_pause_length*:16=150 mcn*:128 isrc*:128 sub_header*:32"
     ),
-    standard="MMC-6 7.5",
+    savable=False, standard="MMC-6 7.5",        # programs send it back with PS as they got it
 )
 
 VERIFY_ERROR_RECOVERY: Final = ModePage(
@@ -81,7 +83,7 @@ TIMEOUT_AND_PROTECT: Final = ModePage(
     standard="MMC-6 7.9",
 )
 
-_SLOTS: Final = 6                       # write speed descriptors
+_SLOTS: Final = 5       # write speed descriptors: all pages are to fit into the 255 bytes of MODE SENSE(6)
 CAPABILITIES: Final = ModePage(
     0x2A, 0x00, "CD/DVD Capabilities and Mechanical Status",
     PageLayout(
@@ -120,9 +122,10 @@ class OpticalModes(Keys):
 
     def check_mode_page(self, page: ModePage, wanted: CdbFields) -> Mapping[str, int]:
         if page.key == WRITE_PARAMETERS.key:
-            if wanted.write_type >= WriteType.RAW:         # lead-ins are the drive's
+            if wanted.write_type > WriteType.LAYER_JUMP:
                 raise ModeFieldRefused("write_type")
-            if wanted.data_block_type not in _BLOCK_TYPES:
+            types = RAW_BLOCKS if wanted.write_type == WriteType.RAW else _BLOCK_TYPES
+            if wanted.data_block_type not in types:
                 raise ModeFieldRefused("data_block_type")
             if wanted.multi_session == 2:
                 raise ModeFieldRefused("multi_session")

@@ -10,7 +10,7 @@ from typing import Final
 
 from scsiemu._value import value
 
-__all__ = ["KINDS", "PROFILE_NAMES", "Family", "MediumKind", "Recording"]
+__all__ = ["KINDS", "PROFILE_NAMES", "RECORDABLE", "Family", "MediumKind", "Recording"]
 
 
 class Family:
@@ -107,3 +107,5 @@ PROFILE_NAMES: Final = {
     0x13: "DVD-RW restricted overwrite", 0x12: "DVD-RAM", 0x11: "DVD-R sequential recording", 0x10: "DVD-ROM",
     0x0A: "CD-RW", 0x09: "CD-R", 0x08: "CD-ROM",
 }
+
+RECORDABLE: Final = frozenset(PROFILE_NAMES) - {0x08, 0x10, 0x40}

@@ -12,6 +12,7 @@ from typing import Final
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.disc import Asking, Disc, SectorForm, Track
+from devtypes.vmmc.layers import is_jumping, recorded_to
 from devtypes.vmmc.sector import FORM_2_SUBHEADER
 from devtypes.vmmc.toc import TableOfContents
 from scsiemu import asc
@@ -69,7 +70,10 @@ class Reading(TableOfContents):
         if not count:
             return Completion()
         track = self.loaded.track_at(cdb.lba)
-        if track is not None and cdb.lba >= track.start and track.form.size == BLOCK and cdb.lba + count <= track.next:
+        if (
+            track is not None and cdb.lba >= track.start and track.form.size == BLOCK and cdb.lba + count <= track.next
+            and not is_jumping(self.loaded)
+        ):
             return Read(track.place(cdb.lba), count * BLOCK)
         return self._read_steps(cdb.lba, count)
 
@@ -98,10 +102,11 @@ class Reading(TableOfContents):
             raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba)
         if lba < track.base:                                # a pause that is not kept
             return bytes(min(count, track.base - lba) * BLOCK)
-        if lba + count > track.next and not disc.random:
-            if lba >= track.next:
+        end = recorded_to(disc, track, lba) if is_jumping(disc) else track.next
+        if lba + count > end and not disc.random:
+            if lba >= end:
                 raise CheckCondition(NOT_RECORDED, information=lba)
-            count = track.next - lba
+            count = end - lba
         kept = yield from Read(track.place(lba), count * form.size)
         return kept if form.size == BLOCK else _user_parts(form, kept, lba)
 

@@ -14,13 +14,16 @@ from devtypes.vmmc.base import Ongoing
 from devtypes.vmmc.cue_sheet import CuePlan
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
+from devtypes.vmmc.information import LEAD_IN_START
+from devtypes.vmmc.layers import LAYER_JUMP, advance, is_jumping, jump_address, recorded_ranges
 from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
 from devtypes.vmmc.profiles import Family
+from devtypes.vmmc.raw import RAW_BLOCKS, RawSession
 from devtypes.vmmc.sector import RAW_SIZE
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
-from scsiemu.io_requests import Flush, Sleep, Write
+from scsiemu.io_requests import DataOut, Flush, Sleep, Write
 from scsiemu.mode_pages import ModePage
 from scsiemu.sense import CheckCondition, SenseCode, SenseKey
 
@@ -34,6 +37,8 @@ _FIRST_GAP, _LATER_GAP = 11400, 6900     # lead-out, lead-in and pause between t
 # Between sessions of DVDs: lead-out and intro, or border-out and border-in.
 _GAPS: Final = {"dvd+r": 4096, "dvd+r-dl": 4096, "dvd-r": 28672, "dvd-rw": 28672, "dvd-r-dl": 28672}
 _BIT: Final = 8
+_LONGEST_LEAD_OUT: Final = 6750         # 1:30
+_TWO_LAYERS: Final = "dvd-r-dl"
 
 # By data block type: bytes of a block, name of the form that a data track keeps (MMC-6 table 654).
 _BLOCK_TYPES: Final = {
@@ -48,10 +53,12 @@ class Recorder(OpticalModes):
 
     Attributes:
         plan: what SEND CUE SHEET has announced, until all of it is written.
+        raw: what has come of a session that the host makes.
         unsaved: something was recorded that a cut would lose.
     """
 
     plan: CuePlan | None = None
+    raw: RawSession | None = None
     unsaved = False
     _before_rehearsal: bytes | None = None
 
@@ -69,6 +76,14 @@ class Recorder(OpticalModes):
         if self.control.swp or self.mode_pages.fields(*TIMEOUT_AND_PROTECT.key).swpp:
             raise CheckCondition(asc.LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED)
         return disc
+
+    @property
+    def current_profile(self) -> int:
+        """As the disc is; a blank DVD-R DL is what it would become by the write type."""
+        disc = self.disc
+        if disc is not None and disc.kind.name == _TWO_LAYERS and disc.blank:
+            return LAYER_JUMP if self.parameters.write_type == WriteType.LAYER_JUMP else disc.kind.profile
+        return super().current_profile
 
     @property
     def parameters(self) -> CdbFields:
@@ -98,10 +113,12 @@ class Recorder(OpticalModes):
         super().mode_page_changed(page, fields)
         if page.key == WRITE_PARAMETERS.key and not fields.test_write:
             self.end_rehearsal()
+        if page.key == WRITE_PARAMETERS.key and fields.write_type != WriteType.RAW:
+            self.raw = None
 
     def disc_leaves(self) -> None:
         super().disc_leaves()
-        self.plan = None
+        self.plan = self.raw = None
         self.unsaved = False
         self._before_rehearsal = None
 
@@ -115,12 +132,16 @@ class Recorder(OpticalModes):
             raise CheckCondition(_UNFORMATTED)
         if self.plan is not None:
             return self._planned_place(self.plan, lba, count)
+        if disc.spare is not None and (over := disc.track_at(lba)) is not None and lba < over.next:
+            return self._replaced_place(disc, over, lba, count)
         track = next((each for each in disc.tracks if not each.complete and each.start <= lba < each.end), None)
         track = track or self.invisible_track(disc)
         if track is None or disc.finalized or lba != track.next:
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if disc.kind.is_cd and self.parameters.write_type >= WriteType.SESSION_AT_ONCE:
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
+        if is_jumping(disc) and lba + count > jump_address(disc, track):        # the host is told where that is
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if lba + count > track.end:
             packet = disc.kind.is_cd and self.parameters.write_type == WriteType.PACKET
             code = asc.PACKET_DOES_NOT_FIT_IN_AVAILABLE_SPACE if packet else (
@@ -137,13 +158,23 @@ class Recorder(OpticalModes):
         if lba < 0 or lba + count > disc.capacity:
             raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba")
         step = disc.kind.blocks
-        if disc.profile == 0x13 and (lba % step or count % step):       # restricted overwrite: whole ECC blocks
+        packet = disc.tracks[0].packet
+        if packet and (lba % packet or count % packet):                 # restricted overwrite: whole packets
             raise CheckCondition(asc.INVALID_PACKET_SIZE)
         if disc.profile == 0x42:
             for cluster in range(lba // step, -(-(lba + count) // step)):
                 if disc.recorded[cluster // _BIT] >> cluster % _BIT & 1:
                     raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         return disc.tracks[0], 2048
+
+    @staticmethod
+    def _replaced_place(disc: Disc, track: Track, lba: int, count: int) -> tuple[Track, int]:
+        """Pseudo-overwrite: what is recorded is replaced by clusters of the spare area (MMC-6 4.5.3.6)."""
+        if lba + count > track.next:
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        if _clusters(disc, lba, count) > (disc.spare or 0):
+            raise CheckCondition(asc.NO_DEFECT_SPARE_LOCATION_AVAILABLE)
+        return track, 2048
 
     @staticmethod
     def _planned_place(plan: CuePlan, lba: int, count: int) -> tuple[Track, int]:
@@ -169,10 +200,46 @@ class Recorder(OpticalModes):
     def next_writable(self, track: Track) -> int:
         if self.plan is not None:
             return self.plan.next
-        session_at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
-        if session_at_once and self.loaded.kind.is_cd and track.blank and not track.reserved:
-            return track.next - CD_PREGAP
+        if self.writes_raw(self.loaded):
+            return self.raw.next if self.raw is not None else LEAD_IN_START
+        # At once, a disc begins with the pause. Of later sessions programs reckon from their first block.
+        at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
+        if at_once and self.loaded.kind.is_cd and self.loaded.blank:
+            return -CD_PREGAP
         return track.next
+
+    # --- RAW -------------------------------------------------------------------------------------------------------
+
+    def writes_raw(self, disc: Disc) -> bool:
+        """Whether the host makes everything of this disc."""
+        return disc.kind.is_cd and disc.blank and self.parameters.write_type == WriteType.RAW
+
+    def record_raw(self, disc: Disc, lba: int, count: int) -> Asking[None]:
+        """Blocks of lead-in, program area or lead-out. Raises CheckCondition."""
+        session = self.raw or RawSession()
+        if lba != session.next or lba + count > disc.capacity + _LONGEST_LEAD_OUT:
+            raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
+        size = RAW_BLOCKS[self.parameters.data_block_type]
+        if not count:
+            return
+        data = yield from DataOut(count * size)
+        self.raw, self.unsaved = session, True
+        for request in session.receive(data, size):
+            if not self.parameters.test_write:
+                yield request
+
+    def _end_raw(self, disc: Disc) -> Asking[None]:
+        """The last block has come, where the lead-out has begun: the disc is what its lead-in says."""
+        session = self.raw
+        if session is None or not session.complete:
+            yield Flush()
+            return
+        self.raw = None
+        self.unsaved = False
+        if not self.parameters.test_write:
+            if not session.tell(disc):
+                raise CheckCondition(asc.SESSION_FIXATION_ERROR_WRITING_LEAD_IN)
+            yield from save(disc)
 
     # --- recording ---------------------------------------------------------------------------------------------
 
@@ -194,6 +261,10 @@ class Recorder(OpticalModes):
             yield from self._store(track, lba, data, size, blocks)
         if disc.random:
             self._mark(disc, lba, blocks)
+        elif disc.spare is not None and lba < track.next:
+            disc.spare -= _clusters(disc, lba, blocks)
+        elif is_jumping(disc):
+            advance(disc, track, lba + blocks)
         else:
             track.next = lba + blocks
         return blocks
@@ -232,6 +303,8 @@ class Recorder(OpticalModes):
         )
         if cd:
             self._shape_track(track)
+        elif disc.blank:
+            disc.profile = self.current_profile
         disc.tracks.append(track)
         return track
 
@@ -274,6 +347,9 @@ class Recorder(OpticalModes):
         if disc is None or not self.unsaved or not disc.writable:
             yield Flush()
             return
+        if self.raw is not None:
+            yield from self._end_raw(disc)
+            return
         if self._before_rehearsal is not None:
             if disc.kind.is_cd:
                 self._end_tracks(disc)
@@ -313,16 +389,22 @@ class Recorder(OpticalModes):
             missing = -track.next % step
             if not track.complete and missing and track.next + missing <= track.end:
                 yield from Write(track.place(track.next), missing * 2048, bytes(missing * 2048))
-                track.next += missing
+                if is_jumping(disc):
+                    advance(disc, track, track.next + missing)
+                else:
+                    track.next += missing
             if self.parameters.write_type == WriteType.SESSION_AT_ONCE and track.reserved and track.next == track.end:
                 self.end_track(track)           # disc at once: all of it is there
                 self.end_session(disc, final=self.parameters.multi_session != _OPEN)
 
-    @staticmethod
-    def end_track(track: Track) -> None:
+    def end_track(self, track: Track) -> None:
         """Nothing can be added."""
+        disc = self.loaded
+        end = track.next
+        if is_jumping(disc):
+            end = max(up_to for _, up_to in recorded_ranges(disc, track))
         track.complete = True
-        track.end = track.next
+        track.end = end
         track.reserved = False
 
     def end_session(self, disc: Disc, *, final: bool) -> None:
@@ -337,7 +419,7 @@ class Recorder(OpticalModes):
         following = lead_out + gap
         step = disc.kind.blocks
         following += -following % step
-        if following + step > disc.capacity:
+        if following + step > disc.capacity or is_jumping(disc):
             final = True
         disc.sessions.append(Session(
             number, tracks[0].number, tracks[-1].number, lead_out, self.parameters.session_format * disc.kind.is_cd,
@@ -380,6 +462,12 @@ class Recorder(OpticalModes):
         if seconds:
             yield from Sleep(seconds)
         return (yield from steps)
+
+
+def _clusters(disc: Disc, lba: int, count: int) -> int:
+    """How many ECC blocks so many blocks are in."""
+    step = disc.kind.blocks
+    return -(-(lba + count) // step) - lba // step if count else 0
 
 
 def _text(number: int, digits: int) -> str:

@@ -20,9 +20,9 @@ from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = ["READ_SPEEDS", "WRITE_SPEEDS", "Speeds"]
 
-# kB/s, fastest first.
+# kB/s, fastest first; as many as mode page 2Ah has room for.
 WRITE_SPEEDS: Final = {
-    Family.CD: (8467, 7056, 4234, 2822, 1411, 706),
+    Family.CD: (8467, 7056, 4234, 2822, 706),
     Family.DVD: (22160, 16620, 11080, 5540, 2770),
     Family.BD: (35968, 26976, 17984, 8992, 4496),
 }

@@ -21,13 +21,14 @@ from scsiemu.command import Command, Completion
 from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sense import CheckCondition
 
-__all__ = ["DiscStructures"]
+__all__ = ["SENT", "DiscStructures"]
 
 _DVD, _BD = 0, 1                        # MEDIA TYPE
 _ALL_LAYERS: Final = 0xFF
 _DATA_START: Final = 0x030000           # physical sector number of LBA 0
 _BD_START: Final = 0x100000
 _MANUFACTURER: Final = b"SCSIEMU"
+SENT: Final = frozenset((0x20, 0x22, 0x23, 0xC0))       # what SEND DISC STRUCTURE takes, too
 
 _Form = Callable[[Disc], bytes]
 
@@ -58,7 +59,8 @@ class DiscStructures(Information):
 
     def _list(self, disc: Disc) -> bytes:
         return b"".join(
-            struct.pack(">BBH", number, 0x40, len(form(disc)) + 4) for number, form in self._forms(disc).items()
+            struct.pack(">BBH", number, 0xC0 if number in SENT else 0x40, len(form(disc)) + 4)
+            for number, form in self._forms(disc).items()
         )
 
     def _forms(self, disc: Disc) -> dict[int, _Form]:
@@ -76,7 +78,13 @@ class DiscStructures(Information):
         if disc.kind.plus:
             forms |= {0x11: self._adip}
         if disc.kind.layers > 1:
-            forms |= {0x20: lambda disc: struct.pack(">I", 0x80000000) + struct.pack(">I", disc.capacity // 2)}
+            forms |= {0x20: _layer_boundary}
+        if name == "dvd-r-dl":
+            forms |= {
+                0x21: lambda disc: struct.pack(">II", 0, disc.capacity // 2),
+                0x22: lambda disc: struct.pack(">II", 0, disc.jump_interval),
+                0x23: lambda disc: struct.pack(">II", 0, disc.manual_jump),
+            }
         if not disc.kind.pressed:
             forms |= {0xC0: lambda disc: bytes((4 if disc.protected else 0, 0, 0, 0))}
         return dict(sorted(forms.items()))
@@ -104,6 +112,12 @@ class DiscStructures(Information):
 
 def _with_header(data: bytes) -> bytes:
     return (len(data) + 2).to_bytes(2, "big") + bytes(2) + data
+
+
+def _layer_boundary(disc: Disc) -> bytes:
+    """Whether the capacity of layer 0 was set, or is settled by what is recorded; the capacity."""
+    settled = bool(disc.layer_0) or not disc.blank
+    return struct.pack(">II", settled << 31, disc.layer_0 or disc.capacity // 2)
 
 
 def _dvd_ram_spare(disc: Disc) -> bytes:

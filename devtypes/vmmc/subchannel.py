@@ -12,7 +12,8 @@ from devtypes.vmmc.disc import Disc, Track
 from devtypes.vmmc.sector import bcd, lba_to_msf
 
 __all__ = [
-    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_q", "interleaved", "isrc_q", "mcn_q", "pause", "position_q",
+    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_q", "interleaved", "interleaved_of",
+    "isrc_q", "mcn_q", "pause", "position_q",
     "q_of_raw", "r_to_w", "sector_q",
 ]
 
@@ -101,9 +102,12 @@ def pause(disc: Disc, lba: int) -> bool:
 
 def interleaved(disc: Disc, lba: int) -> bytes:
     """Raw P to W of a sector: 96 bytes, P in bit 7, Q in bit 6, R to W empty."""
-    q = b"".join(_SPREAD[byte] for byte in sector_q(disc, lba))
-    top = 0x80 if pause(disc, lba) else 0
-    return bytes(top | bit << 6 for bit in q)
+    return interleaved_of(sector_q(disc, lba), top=0x80 if pause(disc, lba) else 0)
+
+
+def interleaved_of(q: bytes, *, top: int = 0) -> bytes:
+    """Raw P to W with these 12 bytes of Q; `top` is 80h where P is one."""
+    return bytes(top | bit << 6 for byte in q for bit in _SPREAD[byte])
 
 
 def formatted_q(disc: Disc, lba: int) -> bytes:

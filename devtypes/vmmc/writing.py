@@ -19,7 +19,7 @@ from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.io_requests import DataOut, Fill
 from scsiemu.operations import DataDirection, Result, operation
-from scsiemu.sense import CheckCondition
+from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = ["CloseFunction", "Writing"]
 
@@ -29,6 +29,10 @@ _MOST_TRACKS_CD: Final = 99
 _MOST_TRACKS: Final = 153
 _PWP: Final = 0x04
 _INVISIBLE: Final = (0, 0xFF)
+# By format of SEND DISC STRUCTURE: whose it is, and where it is kept.
+_OF_LAYERS: Final = {
+    0x20: ("dvd+r-dl", "layer_0"), 0x22: ("dvd-r-dl", "jump_interval"), 0x23: ("dvd-r-dl", "manual_jump"),
+}
 
 
 class CloseFunction:
@@ -82,6 +86,9 @@ class Writing(Recorder):
         if count > _MOST_BLOCKS:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")
         self.stop_audio()
+        if self.writes_raw(disc):
+            yield from self.record_raw(disc, lba, count)
+            return Completion()
         if self._in_lead_in(lba):
             return (yield from self._write_lead_in(count))
         track, size = self.place_to_write(disc, lba, count)
@@ -283,7 +290,7 @@ class Writing(Recorder):
         exclusive=True, parameter_list="parameter_list_length", standard="MMC-6 6.35",
     )
     def send_disc_structure(self, command: Command, cdb: CdbFields) -> Steps:
-        """C0h is persistent write protection, 0Fh a timestamp, which is taken and kept nowhere."""
+        """C0h is persistent write protection; 20h, 22h and 23h are of layers; 0Fh is a time, which is kept nowhere."""
         disc = self.loaded
         if disc.kind.pressed:
             raise CheckCondition(NOT_WRITABLE)
@@ -291,6 +298,10 @@ class Writing(Recorder):
         if cdb.format == 0x0F:
             if cdb.parameter_list_length < 18:
                 raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+            return Completion()
+        if cdb.format in _OF_LAYERS and disc.kind.name == _OF_LAYERS[cdb.format][0]:
+            self._set_layers(self.check_recordable(command), cdb, data)
+            yield from self.save_disc(disc)
             return Completion()
         if cdb.format != 0xC0 or disc.kind.is_cd or not disc.kind.erasable:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="format")
@@ -302,3 +313,16 @@ class Writing(Recorder):
         self.unsaved = True
         yield from self.save_disc(disc)
         return Completion()
+
+    def _set_layers(self, disc: Disc, cdb: CdbFields, data: bytes) -> None:
+        """Capacity of layer 0 of a blank disc, interval of layer jumps, the next jump address (MMC-6 6.35.3)."""
+        if cdb.parameter_list_length < 12:
+            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        blocks = int.from_bytes(data[8:12], "big")
+        name = _OF_LAYERS[cdb.format][1]
+        if disc.finalized or (name == "layer_0" and not disc.blank):
+            raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
+        if blocks % disc.kind.blocks or blocks > disc.capacity // 2:
+            raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=FieldPointer(8, in_cdb=False))
+        setattr(disc, name, blocks)
+        self.unsaved = True

@@ -8,6 +8,9 @@ available under some configurations only (an option, a removable medium) is mark
 not implemented. "Checked by" names foreign programs that use the operation in our tests, as these recorded it
 (tests/oracles/checked_by.json beside the file): of many the two that send the most operations and the two that send
 the fewest.
+
+Between `<!-- media:begin -->` and `<!-- media:end -->`, where a file has these, stands which of them have written which
+recordable medium, by its profile: those of device types with `recordable_profiles`.
 """
 
 from __future__ import annotations
@@ -23,15 +26,18 @@ from scsiemu import registry
 from scsiemu.operations import Operation, OperationTable
 
 __all__ = [
-    "BEGIN", "END", "Checks", "MarkersMissing", "installed_device_types", "main", "read_checks", "replace_table",
-    "support_table",
+    "BEGIN", "END", "MEDIA_BEGIN", "MEDIA_END", "Checks", "MarkersMissing", "installed_device_types", "main",
+    "media_table", "read_checks", "replace_table", "support_table",
 ]
 
-# By device type and operation (`12`, `9e/10`): programs, in the order in which they are named.
+# By device type and operation (`12`, `9e/10`), or profile of what was written (`@1b`): programs, in the order in which
+# they are named.
 Checks = Mapping[tuple[str, str], Sequence[str]]
 
 BEGIN: Final = "<!-- support:begin -->"
 END: Final = "<!-- support:end -->"
+MEDIA_BEGIN: Final = "<!-- media:begin -->"
+MEDIA_END: Final = "<!-- media:end -->"
 
 _CHECKED_BY: Final = Path("tests/oracles/checked_by.json")
 _FEW: Final = 2
@@ -57,9 +63,10 @@ def read_checks(path: Path) -> Checks:
     for recording in json.loads(path.read_text(encoding="utf-8")).values():
         for device_type, programs in recording.items():
             for program, operations in programs.items():
-                breadth.setdefault(program, set()).update(operations)
+                breadth.setdefault(program, set()).update(name for name in operations if "@" not in name)
                 for operation in operations:
-                    used.setdefault((device_type, operation), set()).add(program)
+                    _, at, profile = operation.partition("@")
+                    used.setdefault((device_type, at + profile or operation), set()).add(program)
     return {
         key: sorted(programs, key=lambda program: (-len(breadth[program]), program)) for key, programs in used.items()
     }
@@ -88,17 +95,27 @@ def support_table(device_types: Mapping[str, type[Any]], checks: Checks | None =
     return "\n".join(lines)
 
 
-def replace_table(text: str, table: str) -> str:
+def media_table(device_types: Mapping[str, type[Any]], checks: Checks) -> str:
+    """The table of recordable media in Markdown: a row for each profile, with the programs that have written it."""
+    lines = ["| profile | medium | written by |", "|---|---|---|"]
+    for name, cls in device_types.items():
+        for number, title in getattr(cls, "recordable_profiles", {}).items():
+            programs = ", ".join(sorted(checks.get((name, f"@{number:02x}"), ()), key=str.lower))
+            lines.append(f"| {number:02X}h | {title} | {programs} |")
+    return "\n".join(lines)
+
+
+def replace_table(text: str, table: str, *, begin: str = BEGIN, end: str = END) -> str:
     """`text` with this table between its markers.
 
     Raises:
         MarkersMissing: it has not one of each, in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise MarkersMissing(f"wanted {BEGIN} and later {END}, once each")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed or begin in rest or end in after:
+        raise MarkersMissing(f"wanted {begin} and later {end}, once each")
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,13 +128,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     path: Path | None = chosen.check or chosen.write
     try:
-        checks = read_checks((path.parent if path is not None else Path()) / _CHECKED_BY)
-        table = support_table(installed_device_types(), checks)
+        checks = _checks_near(path.parent if path is not None else Path())
+        device_types = installed_device_types()
+        table = support_table(device_types, checks)
         if path is None:
             print(table)
             return 0
-        text = path.read_text(encoding="utf-8")
-        wanted = replace_table(text, table)
+        text = wanted = path.read_text(encoding="utf-8")
+        media_only = MEDIA_BEGIN in text and BEGIN not in text
+        if MEDIA_BEGIN in text:
+            media = media_table(device_types, checks)
+            wanted = replace_table(wanted, media, begin=MEDIA_BEGIN, end=MEDIA_END)
+        if not media_only:
+            wanted = replace_table(wanted, table)
     except (MarkersMissing, registry.PluginError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -129,6 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     path.write_text(wanted, encoding="utf-8")
     return 0
+
+
+def _checks_near(folder: Path) -> Checks:
+    """The recordings beside a file in `folder`, or in a folder of the folder that has them."""
+    return read_checks(folder / _CHECKED_BY) or read_checks(folder.resolve().parent / _CHECKED_BY)
 
 
 def _by_key(table: OperationTable) -> dict[tuple[int, int, str], Operation]:

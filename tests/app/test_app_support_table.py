@@ -13,7 +13,8 @@ from scsiemu.command import Command, Completion
 from scsiemu.operations import operation
 
 SIX = CdbLayout("opcode:8 _:3 service_action:5 _:24 control:8")
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
 class Lamp:
@@ -56,6 +57,21 @@ def test_support_table_checked_by(tmp_path: Path) -> None:
 
     assert [row.split(" | ")[-1] for row in rows[2:]] == ["broad |", "lamp: e, a, c, d; dimmer: broad, narrow |"]
     assert support_table.read_checks(tmp_path / "nothing") == {}
+
+
+def test_media_table(tmp_path: Path) -> None:
+    """Who has written which medium comes from recordings, in rows of the profiles that a device type has."""
+
+    class Burner(Dimmer):
+        recordable_profiles = {0x09: "CD-R", 0x1B: "DVD+R"}
+
+    path = tmp_path / "checked_by.json"
+    path.write_text(json.dumps({
+        "one": {"dimmer": {"wodim": ["2a", "2a@09"]}}, "two": {"dimmer": {"Xorriso": ["aa@09"], "other": ["2a"]}},
+    }))
+
+    table = support_table.media_table({"lamp": Lamp, "dimmer": Burner}, support_table.read_checks(path))
+    assert table.splitlines()[2:] == ["| 09h | CD-R | wodim, Xorriso |", "| 1Bh | DVD+R |  |"]
 
 
 def test_support_table_replaced_between_markers() -> None:
@@ -109,5 +125,6 @@ def test_support_table_check_without_markers(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_support_table_readme_is_up_to_date() -> None:
-    """The README says what the device types declare, no more and no less."""
+    """The README and the document of optical drives say what is declared and recorded, no more and no less."""
     assert support_table.main(["--check", str(README)]) == 0
+    assert support_table.main(["--check", str(ROOT / "docs" / "optical.md")]) == 0

@@ -173,7 +173,10 @@ print(got)
 
 
 def test_exec_duplicates_forks_and_exec() -> None:
-    """A descriptor works after dup, dup2 to low numbers, fcntl, fork and exec, until the last copy is closed."""
+    """A descriptor works after dup, dup2 to low numbers, fcntl, fork and exec, until the last copy is closed.
+
+    By its name in /dev/fd the node is opened anew.
+    """
     text = run_python(OPEN + """
 copies = [os.dup(fd), fcntl.fcntl(fd, fcntl.F_DUPFD, 3)]
 os.dup2(fd, 5); copies.append(5)
@@ -185,10 +188,11 @@ if not pid:
     os._exit(0 if sg_io(5, header(bytes(6))) == "ok" else 1)
 print(os.waitpid(pid, 0)[1])
 os.set_inheritable(5, True)
-os.execvp("sh", ["sh", "-c", "readlink /proc/self/fd/5; test -c /proc/self/fd/5 && echo node"])
+os.execvp("sh", ["sh", "-c", "readlink /proc/self/fd/5; test -c /proc/self/fd/5 && echo node; sg=/dev/fd/5;"
+           " test -c $sg && exec 6<>$sg && readlink /proc/self/fd/6"])
 """)
 
-    assert text.splitlines() == ["['ok', 'ok', 'ok', 'ok'] True", "0", "/dev/sg0", "node"]
+    assert text.splitlines() == ["['ok', 'ok', 'ok', 'ok'] True", "0", "/dev/sg0", "node", "/dev/sg0"]
 
 
 def test_exec_threads_at_once() -> None:

@@ -283,7 +283,7 @@ def test_sg_access_mode() -> None:
 # --- ioctls --------------------------------------------------------------------------------------------------------
 
 GETS = {
-    Ioctl.SG_GET_VERSION_NUM: 30536, Ioctl.SG_GET_RESERVED_SIZE: 32768, Ioctl.SG_EMULATED_HOST: 0,
+    Ioctl.SG_GET_VERSION_NUM: 30536, Ioctl.SG_GET_RESERVED_SIZE: 32768, Ioctl.SG_EMULATED_HOST: 1,
     Ioctl.SG_GET_COMMAND_Q: 0, Ioctl.SG_GET_LOW_DMA: 0, Ioctl.SG_GET_PACK_ID: -1, Ioctl.SG_GET_NUM_WAITING: 0,
     Ioctl.SG_GET_SG_TABLESIZE: 128, Ioctl.SG_GET_KEEP_ORPHAN: 0, Ioctl.SG_GET_ACCESS_COUNT: 1,
     Ioctl.BLKSECTGET: MOST_TRANSFER, Ioctl.SCSI_GET_IDLUN: 0, Ioctl.SCSI_GET_BUS_NUMBER: 0,

@@ -179,7 +179,7 @@ def test_audio_plays_on_the_clock() -> None:
 
 
 def test_mode_pages_are_there() -> None:
-    """MODE SENSE(10) of all pages has those of MMC, and the lock state follows PREVENT ALLOW."""
+    """All pages of MMC are there, MODE SENSE(6) has them whole; the lock state follows PREVENT ALLOW."""
     bench = Bench()
     data = bench.data("MODE SENSE(10)", page_code=0x3F, allocation_length=1000)
     codes = []
@@ -189,6 +189,7 @@ def test_mode_pages_are_there() -> None:
         at += 2 + data[at + 1]
 
     assert {0x01, 0x05, 0x07, 0x08, 0x0D, 0x0E, 0x1A, 0x1C, 0x1D, 0x2A} <= set(codes)
+    assert bench.data("MODE SENSE(6)", page_code=0x3F, allocation_length=255)[4:] == data[8:]
     assert not bench.data("MODE SENSE(10)", page_code=0x2A, allocation_length=100)[14] & 2
     assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
     assert bench.data("MODE SENSE(10)", page_code=0x2A, allocation_length=100)[14] & 2

@@ -15,6 +15,8 @@ from vt_store import CutStore
 
 from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
+from devtypes.vmmc.sector import bcd, descramble, lba_to_msf, mode_1_sector
+from devtypes.vmmc.subchannel import crc_16, interleaved_of
 from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.sense import SenseKey
@@ -140,6 +142,56 @@ def test_cd_r_session_at_once_mixed_mode() -> None:
     ]
 
 
+def test_cue_sheet_write_across_tracks() -> None:
+    """Blocks of the same size come in one piece, whatever tracks and pauses they belong to (MMC-6 6.33)."""
+    burner = Burner("cd-r")
+    burner.parameters(write_type=2)
+    sheet = cue((0x01, 0, 0, 0x01, -150), (0x01, 1, 0, 0, -150), (0x01, 1, 1, 0, 0), (0x01, 2, 0, 0, 350),
+                (0x01, 2, 1, 0, 400), (0x01, 0xAA, 1, 0, 700))
+    assert burner.do("SEND CUE SHEET", cue_sheet_size=len(sheet), data_out=sheet).good
+    sound = image(850, 2352)
+    for at in range(0, 850, 85):
+        assert burner.write(at - 150, sound[at * 2352 : (at + 85) * 2352], 2352) is None
+
+    assert burner.disc() == (2, 3, 1)
+    for lba in (0, 340, 350, 395, 690):
+        found = burner.data("READ CD", lba=lba, transfer_length=10, user_data=1)
+        assert found == sound[(lba + 150) * 2352 : (lba + 160) * 2352]
+
+
+def test_raw_session() -> None:
+    """RAW: lead-in, sectors and lead-out come in order; what the disc is, Q of the lead-in says (MMC-6 7.5.4.10)."""
+    burner = Burner("cd-r")
+    burner.parameters(write_type=3, data_block_type=3)
+    start = -11634
+    assert burner.track(1)["next"] == start & 0xFFFFFFFF
+    assert burner.write(0, bytes(2448), 2448) == asc.INVALID_ADDRESS_FOR_WRITE
+
+    def block(q: bytes, data: bytes = b"") -> bytes:
+        return data.ljust(2352, b"\0") + interleaved_of(q + crc_16(q))
+
+    def at(lba: int) -> bytes:
+        return bytes(bcd(part) for part in lba_to_msf(lba))
+
+    points = [(0xA0, b"\1\0\0"), (0xA1, b"\1\0\0"), (0xA2, at(75)), (1, at(0))]
+    for lba in range(start, -150, 18):
+        rows = [points[number % 4] for number in range(min(18, -150 - lba))]
+        piece = b"".join(block(bytes((0x41, 0, point, 0, 0, 0, 0)) + where) for point, where in rows)
+        assert burner.write(lba, piece, 2448) is None
+    plain = [mode_1_sector(lba, image(75)[lba * BLOCK : (lba + 1) * BLOCK]) for lba in range(75)]
+    for lba in range(-150, 76):
+        number, index = (0xAA, 1) if lba >= 75 else (1, int(lba >= 0))
+        sector = descramble(plain[lba] if 0 <= lba < 75 else mode_1_sector(lba, bytes(BLOCK)))
+        q = bytes((0x41, number, index, 0, 0, 0, 0)) + at(lba)
+        assert burner.write(lba, block(q, sector), 2448) is None
+    burner.sync()
+
+    assert burner.disc() == (2, 3, 1)
+    assert burner.data("READ(10)", lba=40, transfer_length=30) == image(75)[40 * BLOCK : 70 * BLOCK]
+    assert burner.data("READ CAPACITY") == struct.pack(">II", 74, BLOCK)
+    assert burner.write(75, bytes(2448), 2448) == asc.INVALID_ADDRESS_FOR_WRITE
+
+
 def test_cue_sheet_that_is_wrong() -> None:
     """No lead-out, times that go back, a lead-out behind the disc: INVALID FIELD IN PARAMETER LIST, nothing changes."""
     burner = Burner("cd-r")
@@ -217,7 +269,8 @@ def test_sequential_media(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "number", "profile"), [
-    ("dvd+rw", 0x26, 0x1A), ("dvd-rw", 0x10, 0x13), ("bd-re", 0x00, 0x43), ("dvd-ram", 0x00, 0x12),
+    ("cd-rw", 0x10, 0x0A), ("dvd+rw", 0x26, 0x1A), ("dvd-rw", 0x10, 0x13), ("bd-re", 0x00, 0x43),
+    ("dvd-ram", 0x00, 0x12),
 ])
 def test_random_media(kind: str, number: int, profile: int) -> None:
     """A formatted medium is written anywhere, again and again, and reads zeros where it never was."""
@@ -225,7 +278,7 @@ def test_random_media(kind: str, number: int, profile: int) -> None:
     blocks = 16000
     listed = bytes((0, 0, 0, 8)) + struct.pack(">II", blocks, number << 26)
     if kind != "dvd-ram":
-        assert burner.write(0, image(16)) is not None or kind == "dvd-rw"
+        assert burner.write(0, image(16)) is not None or kind in ("cd-rw", "dvd-rw")
     assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).good
     assert burner.data("GET CONFIGURATION", allocation_length=8)[6:8] == profile.to_bytes(2, "big")
     assert burner.data("READ CAPACITY") == struct.pack(">II", blocks - 1, BLOCK)
@@ -235,6 +288,9 @@ def test_random_media(kind: str, number: int, profile: int) -> None:
 
     assert burner.data("READ(10)", lba=3200, transfer_length=32) == image(64)[-32 * BLOCK :]
     assert burner.data("READ(10)", lba=0, transfer_length=2) == bytes(2 * BLOCK)
+    packet = {"cd-rw": 32, "dvd-rw": 16}.get(kind)
+    assert burner.track(1)["flags"] >> 4 & 3 == (3 if packet else 0)
+    assert burner.write(3200, image(8)) == (asc.INVALID_PACKET_SIZE if packet else None)
 
 
 def test_bd_r_random_is_written_once() -> None:
@@ -246,6 +302,56 @@ def test_bd_r_random_is_written_once() -> None:
     assert burner.write(64, image(32)) is None
     assert burner.write(64, image(32)) == asc.INVALID_ADDRESS_FOR_WRITE
     assert burner.write(0, image(32)) is None
+
+
+def test_bd_r_pseudo_overwrite() -> None:
+    """What is recorded is replaced while clusters are spare; READ DISC INFORMATION counts them (MMC-6 4.5.3.6)."""
+    burner = Burner("bd-r")
+    listed = bytes((0, 0, 0, 8)) + struct.pack(">II", 16000, 0x32 << 26)
+    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).code is None
+    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).code == (
+        asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM
+    )
+    resources = ("READ DISC INFORMATION", {"data_type": 2, "allocation_length": 16})
+    assert burner.data(resources[0], **resources[1]) == struct.pack(">HBxIII", 14, 0x40, *[(ROOM - 16000) // 32] * 3)
+    burner.drive.loaded.spare = 3           # the others are used up
+    assert burner.write(0, image(96)) is None
+    assert burner.close(1, 1) is None
+    assert burner.write(40, image(8)) is None
+    assert burner.write(60, image(8)) is None
+    assert burner.write(40, image(1)) == asc.NO_DEFECT_SPARE_LOCATION_AVAILABLE
+    assert burner.write(90, image(8)) == asc.INVALID_ADDRESS_FOR_WRITE
+
+    assert burner.data(resources[0], **resources[1])[4:8] == bytes(4)
+    assert burner.track(2)["next"] == 96
+    before = image(64)
+    expected = before[36 * BLOCK : 40 * BLOCK] + image(8) + before[48 * BLOCK : 60 * BLOCK] + image(8)
+    assert burner.data("READ(10)", lba=36, transfer_length=32) == expected
+
+
+def test_dvd_r_dl_layer_jump() -> None:
+    """The next writable address leaps to layer 1 at a jump, and back when its piece is full (MMC-6 4.4.4)."""
+    room = 2 * 320
+    burner = Burner("dvd-r-dl", blocks=room)
+    assert burner.data("GET CONFIGURATION", allocation_length=8)[7] == 0x15
+    burner.parameters(write_type=4)
+    assert burner.data("GET CONFIGURATION", allocation_length=8)[7] == 0x16
+    interval = bytes(8) + struct.pack(">I", 64)
+    assert burner.do("SEND DISC STRUCTURE", format=0x22, parameter_list_length=12, data_out=interval).good
+    for at, lba in enumerate((0, 32, 576, 608, 64, 96, 512, 544, 128)):
+        assert burner.track(1)["next"] == lba
+        assert burner.write(lba, bytes((at,)) * 32 * BLOCK) is None
+    found = burner.data("READ TRACK INFORMATION", address_type=1, address=1, allocation_length=48)
+    assert (found[5] >> 6, struct.unpack(">II", found[40:48])) == (2, (192, 128))
+    assert burner.track(1)["free"] == room - 9 * 32
+    assert burner.write(160, image(48)) == asc.INVALID_ADDRESS_FOR_WRITE
+    assert burner.close(2) is None
+
+    assert burner.disc()[0] == 2
+    for at, lba in enumerate((0, 32, 576, 608, 64, 96, 512, 544, 128)):
+        assert burner.data("READ(10)", lba=lba, transfer_length=32) == bytes((at,)) * 32 * BLOCK
+    assert burner.do("READ(10)", lba=400, transfer_length=1).code == BLANK
+    assert burner.data("READ CAPACITY") == struct.pack(">II", room - 1, BLOCK)
 
 
 def test_pressed_discs_refuse_writing() -> None:

@@ -3,6 +3,7 @@
     python recorder.py FOLDER serve --disk 1M ...
 
 Writes lines `PROGRAM DEVICE-TYPE OPCODE[/ACTION]` into a file in FOLDER, each once; after the file is removed, again.
+Where a medium with a profile is written, `OPCODE@PROFILE` too.
 The program is the one whose system call it is (device nodes), else what the initiator port calls itself.
 """
 
@@ -29,6 +30,9 @@ INITIATORS = (
 )
 
 _DONE = (Status.GOOD, Status.CONDITION_MET)
+_WRITES = (0x2A, 0x2E, 0xAA)
+# Who runs beside the programs that use a node, and may be seen when one of these closes it.
+_BYSTANDERS = ("bash", "cmp", "dash", "grep", "sh")
 
 
 class _Recorder:
@@ -48,6 +52,9 @@ class _Recorder:
             if isinstance(unit.server, kind):
                 action = "" if operation.service_action is None else f"/{operation.service_action:02x}"
                 self._write(f"{program} {name} {operation.opcode:02x}{action}")
+                profile = getattr(unit.server, "current_profile", 0)
+                if profile and operation.opcode in _WRITES:
+                    self._write(f"{program} {name} {operation.opcode:02x}@{profile:02x}")
 
     def _write(self, line: str) -> None:
         if not self._path.exists():
@@ -103,6 +110,8 @@ def _watch_callers(recorder: _Recorder) -> None:
         try:
             recorder.program = os.path.basename(os.readlink(f"/proc/{note.pid}/exe"))
         except OSError:
+            recorder.program = ""
+        if recorder.program in _BYSTANDERS:
             recorder.program = ""
         return note
 

@@ -28,6 +28,9 @@ _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _AT_EMPTY_PATH: Final = 0x1000
 _AF_UNIX: Final = 1
 
+# What every process has of its own.
+_OWN: Final = ("/proc/", "/dev/fd/")
+
 OpenNode = Callable[[Notification, str, Special, int], int]
 
 
@@ -131,7 +134,7 @@ class PathCalls:
             kernel = believed is None
             if believed is not None:
                 base = believed
-        if kernel and not may_be_ours(path, self._tree) and not path.startswith("/proc/") and not (
+        if kernel and not may_be_ours(path, self._tree) and not path.startswith(_OWN) and not (
             follow and _is_link((path if shown == path else f"{shown}/{path}").rstrip("/"))
         ):
             return None

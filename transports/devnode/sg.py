@@ -155,7 +155,7 @@ class SgFile:
             case Ioctl.SG_GET_RESERVED_SIZE:
                 return _int(self._reserved)
             case Ioctl.SG_EMULATED_HOST:
-                return _int(0)
+                return _int(1)          # programs write around what drives of parallel buses had, if it is 0
             case Ioctl.SG_GET_COMMAND_Q:
                 return _int(self._command_queue)
         return self._asked_sg(number, now, opened) if self.is_sg else None

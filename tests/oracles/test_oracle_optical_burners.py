@@ -1,0 +1,239 @@
+"""Burning programs, unmodified, on the node of an optical drive: what they burn is read back and compared.
+
+Which profile is written by which program is recorded beside what they send (checked_by.py).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from checked_by import program
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
+
+from devnode_world import ROOT, needs_nodes  # the harness of the nodes' tests
+
+pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
+
+TOOLS = (
+    "wodim", "genisoimage", "isoinfo", "cdrskin", "xorriso", "growisofs", "dvd+rw-format", "cdparanoia", "cd-info",
+    "sg_get_config", "sdparm",
+)
+FRAMES = 588                    # samples of a CD sector
+WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
+GROW = "growisofs -use-the-force-luke=notray"
+READ_BACK = "dd if=/dev/sr0 bs=64k 2>/dev/null | cmp -n $(stat -c %s one.iso) - one.iso && echo same\n"
+LOG = "> log 2>&1 || cat log"
+BOTH = """osirrox -indev /dev/sr0 -extract / out > log 2>&1
+cmp out/one d-one/one && cmp out/two d-two/two && echo both
+"""
+NAMES = {
+    "cd-r": "CD-R", "cd-rw": "CD-RW", "dvd-r": "DVD-R Sequential", "dvd-rw": "DVD-RW Sequential", "dvd+r": "DVD+R",
+    "dvd+r-dl": "DVD+R Double Layer", "dvd-r-dl": "DVD-R Dual Layer Sequential", "dvd+rw": "DVD+RW",
+    "dvd-ram": "DVD-RAM", "bd-r": "BD-R SRM", "bd-re": "BD-RE",
+}
+
+# By a name of its own: the medium, and a script that has it in a drive.
+Jobs = dict[str, tuple[str, str]]
+Run = Callable[[Jobs], dict[str, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders, an image of each, and two pieces of sound."""
+    for tool in TOOLS:
+        require_tool(tool)
+    folder = tmp_path_factory.mktemp("material")
+    for name in ("one", "two"):
+        (folder / f"d-{name}").mkdir()
+        (folder / f"d-{name}" / name).write_bytes(b"".join(b"%s %d\n" % (name.encode(), at) for at in range(60000)))
+        subprocess.run(["genisoimage", "-quiet", "-R", "-o", f"{name}.iso", f"d-{name}"], cwd=folder, check=True)
+    sound = b"".join(
+        struct.pack("<hh", int(9000 * math.sin(at / 30)), at * 40503 % 16001 - 8000) for at in range(FRAMES * 620)
+    )
+    for name, part in (("one", sound[: len(sound) // 2]), ("two", sound[len(sound) // 2 :])):
+        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
+            file.setnchannels(2)
+            file.setsampwidth(2)
+            file.setframerate(44100)
+            file.writeframes(part)
+    return folder
+
+
+@pytest.fixture
+def burn(material: Path, tmp_path: Path) -> Run:
+    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name.
+
+    Programs that burn mostly wait.
+    """
+    needs_nodes()
+
+    def run(jobs: Jobs) -> dict[str, list[str]]:
+        running = {}
+        for name, (medium, script) in jobs.items():
+            folder = tmp_path / name
+            shutil.copytree(material, folder, symlinks=True)
+            running[name] = subprocess.Popen(
+                [*program(), "exec", "--state", ".", "--optical", f"disc,blank={medium}", "--", "sh", "-c", script],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
+            )
+        try:
+            return {
+                name: [line.strip() for line in process.communicate(timeout=100)[0].splitlines()]
+                for name, process in running.items()
+            }
+        finally:
+            for process in running.values():
+                process.kill()
+
+    return run
+
+
+# --- CDs -----------------------------------------------------------------------------------------------------------
+
+
+def test_wodim(burn: Run) -> None:
+    """Track at once, by a cue sheet, raw: final then, so that burning again fails. CD-RW: blanked and burnt again."""
+    once = f"""
+{WODIM} $MODE one.iso {LOG}
+{READ_BACK}
+isoinfo -R -f -i /dev/sr0; wodim dev=/dev/sg0 -toc 2>/dev/null | grep -c track:
+{WODIM} $MODE two.iso > log 2>&1 && echo burnt again; {READ_BACK}
+"""
+    assert burn({
+        "tao": ("cd-r", "MODE=-tao" + once),
+        "sao": ("cd-r", "MODE=-sao" + once),
+        "raw": ("cd-r", "MODE=-raw96r" + once),
+        "raw16": ("cd-rw", "MODE=-raw16" + once),
+        "blank": ("cd-rw", f"""
+{WODIM} -tao two.iso {LOG}
+{WODIM} -tao one.iso > log 2>&1 && echo burnt again
+{WODIM} blank=fast {LOG}
+{WODIM} -sao one.iso {LOG}; {READ_BACK}
+"""),
+        "dummy": ("cd-r", f"""
+{WODIM} -dummy -sao one.iso {LOG}; {WODIM} -dummy -tao one.iso {LOG}
+wodim dev=/dev/sg0 -msinfo 2>&1 | grep -o 'Cannot read.*'
+"""),
+    }) == {
+        **{name: ["same", "/one", "2", "same"] for name in ("tao", "sao", "raw", "raw16")},
+        "blank": ["same"], "dummy": ["Cannot read session offset"],
+    }
+
+
+def test_cdrskin(burn: Run) -> None:
+    """Two sessions, the second with the first one's files, each track at once; then blanked, and session at once."""
+    assert burn({"sessions": ("cd-rw", f"""
+cdrskin dev=/dev/sr0 -multi -tao one.iso {LOG}
+info=$(cdrskin dev=/dev/sr0 -msinfo 2>/dev/null)
+genisoimage -quiet -R -C $info -M /dev/sr0 -o next.iso d-two {LOG}
+cdrskin dev=/dev/sr0 -tao next.iso {LOG}
+{BOTH}
+cdrskin dev=/dev/sr0 blank=fast {LOG}
+cdrskin dev=/dev/sr0 -sao one.iso {LOG}; {READ_BACK}
+"""), "cd-r": ("cd-r", f"""
+cdrskin dev=/dev/sr0 -sao one.iso {LOG}; {READ_BACK}
+cdrskin dev=/dev/sr0 -sao one.iso > log 2>&1 && echo burnt again
+""")}) == {"sessions": ["both", "same"], "cd-r": ["same"]}
+
+
+def test_audio_is_ripped_bit_exact(burn: Run) -> None:
+    """Two tracks of sound are burnt; cdparanoia and cd-read get every sample as it was, cd-info finds the tracks."""
+    rip = """ -audio one.wav two.wav > log 2>&1 || cat log
+for n in one two; do
+    [ $n = one ] && t=1 || t=2
+    cdparanoia -q -d /dev/sr0 $t rip.wav 2> log || cat log
+    tail -c +45 $n.wav > want; tail -c +45 rip.wav | cmp -n $(stat -c %s want) - want && echo $n
+done
+cd-read --no-header --cdrom-device=/dev/sr0 -m audio -s 5 -e 9 -o raw > log 2>&1
+tail -c +45 one.wav | cmp -n 11760 -i 11760:0 - raw && echo sectors
+cd-info --no-cddb --no-device-info -C /dev/sr0 2>/dev/null | grep 'audio  false' | cut -d: -f1
+"""
+    assert burn({
+        "wodim": ("cd-r", f"{WODIM} -sao{rip}"), "raw": ("cd-r", f"{WODIM} -raw96r{rip}"),
+        "cdrskin": ("cd-rw", f"cdrskin dev=/dev/sr0 -tao{rip}"),
+    }) == {name: ["one", "two", "sectors", "1", "2"] for name in ("wodim", "raw", "cdrskin")}
+
+
+# --- DVDs and BDs --------------------------------------------------------------------------------------------------
+
+
+def test_growisofs(burn: Run) -> None:
+    """An image is burnt, a second one is grown onto it, and both files are there; dvd+rw-mediainfo knows the medium."""
+    grow = f"""
+{GROW} -Z /dev/sr0 -R -quiet d-one {LOG}
+{GROW} -M /dev/sr0 -R -quiet d-two {LOG}
+{BOTH}
+dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep Mounted | cut -d, -f2
+"""
+    media = ("dvd-r", "dvd-rw", "dvd+r", "dvd+r-dl", "dvd+rw", "dvd-ram", "bd-r", "bd-re")
+    assert burn({medium: (medium, grow) for medium in media}) == {
+        medium: ["both", NAMES[medium] + "+POW" * (medium == "bd-r")] for medium in media
+    }
+
+
+def test_xorriso(burn: Run) -> None:
+    """Two sessions on every medium, the second with the first one's files; on a DVD-R DL all in one."""
+    two = f"""
+xorriso -dev /dev/sr0 -map d-one / -commit_eject none {LOG}
+xorriso -dev /dev/sr0 -map d-two / -commit_eject none {LOG}
+{BOTH}
+"""
+    jobs = {medium: (medium, two) for medium in NAMES}
+    jobs["dvd-r-dl"] = (
+        "dvd-r-dl", f"xorriso -dev /dev/sr0 -close on -map d-one / -map d-two / -commit_eject none {LOG}\n{BOTH}"
+    )
+    assert burn(jobs) == {medium: ["both"] for medium in NAMES}
+
+
+def test_format_and_overwrite(burn: Run) -> None:
+    """dvd+rw-format formats; then two programs write from the beginning, one after the other."""
+    over = f"""
+dvd+rw-format -force /dev/sr0 {LOG}; dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep Mounted | cut -d, -f2
+{GROW} -Z /dev/sr0=two.iso {LOG}
+xorriso -as cdrecord dev=/dev/sr0 one.iso {LOG}; {READ_BACK}
+"""
+    media = {
+        "dvd+rw": "DVD+RW", "bd-re": "BD-RE", "dvd-rw": "DVD-RW Restricted Overwrite", "dvd-ram": "DVD-RAM",
+    }
+    assert burn({medium: (medium, over) for medium in media} | {
+        "blanked": ("dvd-rw", f"""
+dvd+rw-format -force /dev/sr0 {LOG}
+{GROW} -Z /dev/sr0=two.iso {LOG}
+dvd+rw-format -blank /dev/sr0 {LOG}
+dvd+rw-mediainfo /dev/sr0 | grep -e Mounted -e 'Disc status'
+"""),
+        "dd": ("dvd-ram", f"dd if=one.iso of=/dev/sr0 bs=2k conv=fsync 2>/dev/null; {READ_BACK}"),
+    }) == {medium: [profile, "same"] for medium, profile in media.items()} | {
+        "blanked": ["Mounted Media:         14h, DVD-RW Sequential", "Disc status:           blank"], "dd": ["same"],
+    }
+
+
+# --- what is in the drive ------------------------------------------------------------------------------------------
+
+
+def test_tools_know_the_medium(burn: Run) -> None:
+    """sg_get_config, sdparm, wodim, cdrskin and libcdio end well with every blank medium."""
+    ask = """
+sg_get_config --current /dev/sr0 > log || echo sg_get_config $?; grep -c 'feature' log
+for page in rw wp co po ie tp cms; do sdparm --page=$page /dev/sr0 > log || echo $page $?; done
+sdparm --command=capacity /dev/sr0 > log || echo capacity $?
+wodim dev=/dev/sg0 -checkdrive -prcap > log 2>&1 || cat log; cdrskin dev=/dev/sr0 -v -minfo > log 2>&1 || cat log
+cd-drive -i /dev/sr0 > log 2>&1 || cat log; grep -o 'Can read.*CD-R .*: Yes' log | tr -s ' '
+"""
+    found = burn({medium: (medium, ask) for medium in NAMES})
+
+    assert {medium: lines[1:] for medium, lines in found.items()} == {
+        medium: ["Can read CD-R : Yes"] for medium in NAMES
+    }
+    assert all(int(lines[0]) > 12 for lines in found.values())
