@@ -13,8 +13,8 @@ from typing import Any, Final
 import scsiemu
 
 __all__ = [
-    "DEVTYPES", "IOHANDLERS", "PERSONALITIES", "REQUESTS", "SERVICES", "TRANSPORTS", "UNITS", "PluginError", "load",
-    "names",
+    "DEVTYPES", "IOHANDLERS", "MEDIA", "PERSONALITIES", "REQUESTS", "SERVICES", "TRANSPORTS", "UNITS", "PluginError",
+    "load", "names",
 ]
 
 DEVTYPES: Final = "scsiemu.devtypes"
@@ -24,6 +24,7 @@ REQUESTS: Final = "scsiemu.requests"        # modules that build a device type's
 PERSONALITIES: Final = "scsiemu.personalities"  # kinds of a device as data: `personalities`
 UNITS: Final = "scsiemu.units"              # how device types declare themselves to a command line: `unit_options`
 SERVICES: Final = "scsiemu.services"        # how transports do: `services`
+MEDIA: Final = "scsiemu.media"              # formats of media in files: `media_formats`
 
 # Our distribution and the top-level packages that it installs: names so plain that others may use them, too.
 _DISTRIBUTION: Final = "scsiemu"

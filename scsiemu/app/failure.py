@@ -15,6 +15,7 @@ class ExitCode:
     CANNOT_START: Final = 3     # something could not be opened, bound or configured
     REFUSED: Final = 4          # the target refused the command (CHECK CONDITION and the like)
     NOT_CONNECTED: Final = 5    # no connection, or the login failed
+    DAMAGED: Final = 6          # a medium is damaged
     INTERNAL: Final = 70        # a bug in this program (EX_SOFTWARE of sysexits.h)
 
 

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "send": ("scsiemu.app.send", "log in to a unit, execute a CDB, print what comes back"),
     "osd": ("scsiemu.app.osd", "use an object storage device: format, mkpart, put, get, ls, attr, rm"),
     "personality": ("scsiemu.app.personality", "list, show and check kinds of drives, or capture one from a unit"),
+    "media": ("scsiemu.app.media", "media in files: create, list, check and convert tapes and discs"),
     "decode": ("scsiemu.app.explain", "explain the bytes of a CDB, sense data, a PDU, or Data-In"),
     "list": ("scsiemu.app.listing", "list device types, unit options, io handlers and transports"),
 }
@@ -36,6 +37,7 @@ _EXIT_CODES: Final = """exit codes:
   3   something cannot be opened, bound or set up
   4   the unit answered with another status than GOOD (send, osd), or nothing could be decoded (decode)
   5   no connection, or the login was refused
+  6   a medium is damaged (media check, convert)
   70  a bug in scsiemu
 run and exec end with the exit code of their command, 126 or 127 where that cannot be run."""
 

@@ -6,14 +6,12 @@ when its option is used (or its help asked for), so a device type that nobody na
 
 from __future__ import annotations
 
-import select
-from time import monotonic
 from typing import Any, Final, cast
 
 from scsiemu import registry
 from scsiemu.app.failure import ExitCode, Failure
-from scsiemu.errors import IoFailed
-from scsiemu.io_requests import PENDING, Flush, Store, Ticket
+from scsiemu.app.steps import ask
+from scsiemu.io_requests import Flush, Store
 from scsiemu.unit_options import OtherUnits, StoreSpec, UnitDeclaration, UnitPlan, parse_unit
 
 __all__ = ["declaration", "flush_store", "open_state", "open_stores", "option_names", "plan_units"]
@@ -96,15 +94,4 @@ def flush_store(store: Store) -> None:
     capabilities = store.capabilities
     if capabilities.read_only or not capabilities.volatile:
         return
-    ticket = cast(Ticket, object())             # opaque to stores
-    answer: Any = store.submit(Flush(), ticket)
-    until = monotonic() + _FLUSH_SECONDS
-    while answer is PENDING and monotonic() < until:
-        descriptor = store.fileno()
-        if descriptor is not None:
-            select.select([descriptor], [], [], max(0.0, until - monotonic()))
-        answer = next((result for late, result in store.reap() if late is ticket), PENDING)
-    if isinstance(answer, IoFailed):
-        raise answer
-    if answer is PENDING:
-        raise IoFailed("gone", f"no answer within {_FLUSH_SECONDS:g} seconds")
+    ask(store, Flush(), seconds=_FLUSH_SECONDS)

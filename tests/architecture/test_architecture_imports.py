@@ -21,7 +21,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("formats", ("scsiemu.formats", "scsiemu.formats.*", "scsiemu.decode")),
     ("a logical unit", (
-        "scsiemu.device_server", "scsiemu.incorrect_lun", "scsiemu.logical_unit", "scsiemu.task_extents",
+        "scsiemu.device_server", "scsiemu.incorrect_lun", "scsiemu.logical_unit", "scsiemu.media_formats",
+        "scsiemu.task_extents",
         "scsiemu.task_set", "scsiemu.task_manager", "scsiemu.unit_options",
     )),
     ("commands of every device type", (
