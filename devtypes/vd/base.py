@@ -80,7 +80,7 @@ class DiskBase(RemovalPrevention):
         options: further arguments of `RemovalPrevention`.
 
     Attributes:
-        medium: it is there (always, unless the disk is removable).
+        present: the medium is there (always, unless the disk is removable).
         stopped: by START STOP UNIT.
         power_condition: the last one that START STOP UNIT selected, 1 is active.
         unreadable: blocks marked by WRITE LONG with WR_UNCOR.
@@ -94,7 +94,7 @@ class DiskBase(RemovalPrevention):
 
     def __init__(self, config: DiskConfig, identity: Identity | None = None, **options: Any) -> None:
         self.config = config
-        self.medium = True
+        self.present = True
         self.stopped = False
         self.power_condition = 1
         self.unreadable: set[int] = set()
@@ -121,7 +121,7 @@ class DiskBase(RemovalPrevention):
     def refresh(self) -> None:
         """Decide whether the fast forms of READ and WRITE may be used: after each change of what they rely on."""
         plain = (
-            self.medium and not self.stopped and self.ongoing is None and self.failure is None
+            self.present and not self.stopped and self.ongoing is None and self.failure is None
             and not self.config.pi_type and not self.unreadable
         )
         self.fast_read = plain
@@ -136,7 +136,7 @@ class DiskBase(RemovalPrevention):
             return CheckCondition(self.ongoing.not_ready, progress=self.ongoing.progress).sense
         if self.failure is not None:
             return Sense(self.failure)
-        if not self.medium:
+        if not self.present:
             return Sense(asc.MEDIUM_NOT_PRESENT)
         if self.stopped:
             return Sense(asc.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)

@@ -55,6 +55,7 @@ class DiskConfig:
         store_size: bytes of the store; 0 is exactly what the blocks need. FORMAT UNIT with another block size
             uses as much as fits.
         medium_serial: MEDIA SERIAL NUMBER of removable media.
+        shelf: media come and go by name (`scsiemu.media`); each is as large as what it is kept in.
     """
 
     capacity: int
@@ -84,6 +85,7 @@ class DiskConfig:
     resource_blocks: int = 0
     store_size: int = 0
     medium_serial: str = ""
+    shelf: bool = False
 
     def __post_init__(self) -> None:
         def require(condition: bool, text: str) -> None:
@@ -92,6 +94,7 @@ class DiskConfig:
 
         require(self.block_size in BLOCK_SIZES, f"block size {self.block_size}: one of {BLOCK_SIZES}")
         require(0 < self.capacity <= _MAX_LBA_COUNT, f"capacity {self.capacity}: 1 to 2^64 blocks")
+        require(self.removable or not self.shelf, "media of a shelf are removable")
         require(0 <= self.pi_type <= 3, f"protection type {self.pi_type}: 0 to 3")
         require(0 <= self.physical_exponent <= 15, "physical block exponent: 0 to 15")
         require(0 <= self.lowest_aligned < 1 << 14, "lowest aligned LBA: 14 bits")
@@ -128,6 +131,14 @@ class DiskConfig:
         options.setdefault("capacity", store.size // unit)
         options["write_protect"] = options.get("write_protect", False) or store.read_only
         return cls(store_size=store.size, **options)
+
+    def on_medium(self, store: StoreCapabilities, *, write_protect: bool) -> DiskConfig:
+        """The disk with another medium in it. Raises ValueError for one without a block."""
+        unit = self.block_size + (PI_SIZE if self.pi_type else 0)
+        return dataclasses.replace(
+            self, capacity=store.size // unit, store_size=store.size, resource_blocks=0,
+            write_protect=write_protect or store.read_only,
+        )
 
     @property
     def blocks_per_physical(self) -> int:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 from devtypes.vd.copy import ThirdPartyCopy
 from devtypes.vd.defects import Defects
+from devtypes.vd.shelved import ShelvedMedia
 
 __all__ = ["VirtualDisk"]
 
@@ -19,7 +20,7 @@ _WRITERS: Final = (
 )
 
 
-class VirtualDisk(ThirdPartyCopy, Defects):
+class VirtualDisk(ShelvedMedia, ThirdPartyCopy, Defects):
     """A direct access block device. Args are those of `DiskBase`."""
 
     medium_writers: ClassVar[frozenset[str]] = frozenset(_WRITERS)

@@ -68,7 +68,7 @@ class Maintenance(Medium):
     )
     def format_unit(self, command: Command, cdb: CdbFields) -> Steps:
         """Check the parameter list, then initialise the whole medium."""
-        if not self.medium:
+        if not self.present:
             raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
         if not cdb.fmtdata and (cdb.fmtpinfo or cdb.longlist or cdb.cmplst or cdb.defect_list_format):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtdata")
@@ -174,7 +174,7 @@ class Maintenance(Medium):
     )
     def sanitize(self, command: Command, cdb: CdbFields) -> Result:
         """Make everything that was ever written unreadable."""
-        if not self.medium:
+        if not self.present:
             raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
         passes: list[bytes] = []
         if cdb.service_action == _OVERWRITE:

@@ -112,13 +112,17 @@ class Medium(Provisioning):
             self._check_removal()
         if cdb.start:
             self._start(command, load=bool(cdb.loej))
-            return Completion()
+            return Completion() if cdb.immed else self.settle_steps()
         if cdb.immed:
-            self._stop(eject=bool(cdb.loej))
+            self.stop(eject=bool(cdb.loej))
             if not cdb.no_flush:
                 self.unit.start_background(self.flush_steps(), "flush")
             return Completion()
         return self._stop_steps(eject=bool(cdb.loej), flush=not cdb.no_flush)
+
+    def settle_steps(self) -> Result:
+        """Whatever has begun behind a START STOP UNIT without IMMED: it ends with that."""
+        return Completion()
 
     def _check_removal(self) -> None:
         """Whether LOEJ may load or eject: both are refused while any nexus prevents removal (SPC-5 6.16)."""
@@ -127,22 +131,24 @@ class Medium(Provisioning):
         self.check_not_prevented()
 
     def _start(self, command: Command, *, load: bool) -> None:
-        if load and not self.medium:
-            self.insert(but=command)
+        if load and not self.present:
+            self.load(by=command)
         if self.stopped:
             self.stopped = False
             self.counters.start_stop_cycles += 1
         self.enter_power_condition(PowerCondition.ACTIVE)
 
     def _stop_steps(self, *, eject: bool, flush: bool) -> Steps:
-        if flush and self.medium:
+        if flush and self.present:
             yield from Flush()
-        self._stop(eject=eject)
-        return Completion()
+        self.stop(eject=eject)
+        settled = self.settle_steps()
+        return settled if isinstance(settled, Completion) else (yield from settled)
 
-    def _stop(self, *, eject: bool) -> None:
+    def stop(self, *, eject: bool) -> None:
+        """The medium is out of reach, or does not turn."""
         if eject:
-            self.medium = False
+            self.present = False
             self.counters.load_unload_cycles += 1
         elif self.config.stoppable:
             self.stopped = True
@@ -197,16 +203,16 @@ class Medium(Provisioning):
 
     # --- the operator ------------------------------------------------------------------------------------------
 
-    def insert(self, *, but: Command | None = None) -> None:
-        """Insert the medium. All nexuses (but that of a command which loads it) hear that it may have changed."""
-        if self.medium:
+    def load(self, *, by: Command | None = None) -> None:
+        """The medium is there. All nexuses (but that of a command which loads it) hear that it may have changed."""
+        if self.present:
             return
-        self.medium = True
+        self.present = True
         self.stopped = False
         self.counters.load_unload_cycles += 1
         self.refresh()
         code = asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
-        self.unit.attention(code, but=but.nexus if but is not None else None)
+        self.unit.attention(code, but=by.nexus if by is not None else None)
 
     def eject(self, *, force: bool = False) -> bool:
         """Take the medium out. False where the disk is not removable, a format or sanitize is going on, or
@@ -214,8 +220,8 @@ class Medium(Provisioning):
         if not self.config.removable or self.ongoing is not None or (self.preventing and not force):
             return False
         self.preventing.clear()
-        if self.medium:
-            self._stop(eject=True)
+        if self.present:
+            self.stop(eject=True)
         return True
 
     def set_write_protect(self, protected: bool) -> None:

@@ -12,6 +12,7 @@ from scsiemu.io_requests import StoreCapabilities
 from scsiemu.unit_options import (
     BYTE_STORE_OPTIONS,
     IDENTITY_OPTIONS,
+    StoreSpec,
     UnitArgument,
     UnitDeclaration,
     UnitOption,
@@ -35,6 +36,7 @@ _OPTIONS: Final = (
     UnitOption("physical", "a physical block is 2^N logical ones", parse_number, "N"),
     UnitOption("aligned", "lowest aligned logical block address", parse_number, "LBA"),
     UnitOption("removable", "the medium can be ejected and loaded"),
+    UnitOption("shelf", "PATH is a folder of removable media, which a changer puts in and takes out"),
     UnitOption("thick", "fully provisioned: no UNMAP"),
     UnitOption("pi", "protection information type 1, 2 or 3", parse_number, "TYPE"),
     UnitOption("wce", "write cache enabled at power on: on (default) or off", parse_switch, "on|off"),
@@ -94,6 +96,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
             raise ValueError(f"{size} bytes are less than a block of {block} bytes")
         return size // block * (block + PI_SIZE) if protected else size
 
+    if argument.get("shelf"):
+        settings |= {"removable": True, "shelf": True}
     # Wrong settings are told before any store is opened or created.
     DiskConfig(capacity=1, **settings)
     fields = {field.name for field in dataclasses.fields(Identity)}
@@ -103,8 +107,12 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
         from devtypes.vd import VirtualDisk  # here, so that help and refusals do not load all of the disk
 
         assert store is not None
+        if argument.get("shelf"):
+            return VirtualDisk(DiskConfig(capacity=1, **settings), identity)
         return VirtualDisk(DiskConfig.for_store(store, **settings), identity)
 
+    if argument.get("shelf"):
+        return (UnitPlan("vd", StoreSpec("folder", {"path": argument.subject}), make),)
     return (UnitPlan("vd", byte_store(argument, stored=stored), make),)
 
 

@@ -27,6 +27,7 @@ __all__ = ["LIBRARY"]
 _DRIVES: Final = 2
 _SLOTS: Final = 24
 _PORTS: Final = 4
+_DRIVE: Final = "tape"
 _CAPACITY: Final = 1 << 30
 _MOST_DRIVES: Final = 64
 _STATE: Final = ".scsiemu"              # in the folder; names with a point in front are no cartridges
@@ -39,13 +40,21 @@ def _word(text: str) -> str:
     return text
 
 
+def _drive(text: str) -> str:
+    _word(text.partition(",")[0])
+    return text
+
+
 _OPTIONS: Final = (
     UnitOption("drives", f"how many drives it has (default {_DRIVES})", parse_number, "N"),
     UnitOption("slots", f"how many storage elements (default {_SLOTS})", parse_number, "N"),
     UnitOption("ports", f"how many import/export elements (default {_PORTS})", parse_number, "N"),
     UnitOption("create", "blank cartridges that a folder without any is filled with", parse_number, "N"),
     UnitOption("capacity", "of each of them (default 1G); the files are sparse", parse_size, "SIZE"),
-    UnitOption("drive", "the option whose units are the drives (default tape); it must take `shelf`", _word, "OPTION"),
+    UnitOption(
+        "drive", "the option whose units are the drives (default tape), which must take `shelf`, and options of it",
+        _drive, "OPTION[,,OPTION...]",
+    ),
     UnitOption("personality", "kind of the drives, such as lto8", _word, "NAME"),
 )
 
@@ -65,7 +74,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan | OtherUnits, ...]:
     if count > slots:
         raise ValueError(f"create: {count} cartridges do not fit into {slots} slots")
     if count:
-        store |= {"blank": _labels(count, argument.get("personality", "")), "size": argument.get("capacity", _CAPACITY)}
+        labels = _labels(count, argument.get("drive", _DRIVE), argument.get("personality", ""))
+        store |= {"blank": labels, "size": argument.get("capacity", _CAPACITY)}
     elif "capacity" in argument.options:
         raise ValueError("capacity goes with create")
     fields = {field.name for field in dataclasses.fields(Identity)}
@@ -77,17 +87,19 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan | OtherUnits, ...]:
         return MediaChanger(config, identity)
 
     state = StoreSpec("state", {"path": f"{argument.subject}/{_STATE}"})
-    words = [quote(argument.subject), "shelf"]
+    option, *more = argument.get("drive", _DRIVE).split(",")
+    words = [quote(argument.subject), "shelf", *more]
     if "personality" in argument.options:
         words.append(f"personality={argument.get('personality')}")
-    drive = OtherUnits(argument.get("drive", "tape"), ",".join(words))
+    drive = OtherUnits(option, ",".join(words))
     return (UnitPlan("vmc", StoreSpec("folder", store), make, state), *(drive,) * drives)
 
 
-def _labels(count: int, personality: str) -> tuple[str, ...]:
-    """Bar codes of new cartridges, with the letters of their generation at the end."""
+def _labels(count: int, drive: str, personality: str) -> tuple[str, ...]:
+    """Bar codes of new media; those of tapes with the letters of their generation at the end."""
     generation = _GENERATION.fullmatch(personality)
-    return tuple(f"A{number:05d}L{generation[1] if generation else 8}" for number in range(1, count + 1))
+    ending = f"L{generation[1] if generation else 8}" if drive.split(",")[0] == _DRIVE else ""
+    return tuple(f"A{number:05d}{ending}" for number in range(1, count + 1))
 
 
 LIBRARY: Final = UnitDeclaration(

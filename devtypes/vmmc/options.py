@@ -45,6 +45,7 @@ _OPTIONS: Final = (
     UnitOption("audio", "the image is an audio track: samples of 16 bits, two channels, 44100 a second"),
     UnitOption("tray-open", "begin with the tray open, the disc in it"),
     UnitOption("empty", "begin without a disc"),
+    UnitOption("shelf", "PATH is a folder of discs, which a changer puts in and takes out"),
     UnitOption("load-seconds", "from closing the tray until the disc is ready", parse_seconds, "SECONDS"),
     UnitOption("long-seconds", "blanking, formatting and closing take so long", parse_seconds, "SECONDS"),
     UnitOption("region", "DVD region of the drive, 1 to 8", parse_number, "NUMBER"),
@@ -57,6 +58,7 @@ _OF_IMAGES: Final = frozenset(("kind", "blank", "sector", "audio"))
 _CONFIG: Final = {
     "blank": "blank", "kind": "kind", "sector": "sector", "audio": "audio", "tray-open": "tray_open", "empty": "empty",
     "load-seconds": "load_seconds", "long-seconds": "long_seconds", "region": "region", "ro": "write_protect",
+    "shelf": "shelf",
 }
 
 
@@ -65,6 +67,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
     settings: dict[str, Any] = {
         _CONFIG[name]: given for name, given in argument.options.items() if name in _CONFIG
     }
+    if argument.get("shelf"):
+        settings["empty"] = True
     config = OpticalConfig(**settings)
     fields = {field.name for field in dataclasses.fields(Identity)}
     identity = Identity(**{name: given for name, given in argument.options.items() if name in fields})
@@ -82,6 +86,8 @@ def _plan(argument: UnitArgument) -> tuple[UnitPlan, ...]:
 
         return OpticalDrive(config, identity)
 
+    if argument.get("shelf"):
+        return (UnitPlan("vmmc", StoreSpec("folder", {"path": argument.subject}), make),)
     if argument.subject.lower().endswith(".cue"):
         beside = sorted(({option.name for option in BYTE_STORE_OPTIONS} | _OF_IMAGES) & set(argument.options) - {"ro"})
         if beside:

@@ -93,7 +93,7 @@ def test_operator_changes_the_medium() -> None:
 
     assert bench.disk.eject(force=True)
     assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT
-    bench.disk.insert()
+    bench.disk.load()
 
     assert bench.do("TEST UNIT READY").code == asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
     assert bench.do("TEST UNIT READY").good
