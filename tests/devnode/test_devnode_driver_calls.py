@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
 from typing import cast
 
 import pytest
+from devnode_world import ADDRESS
 
-from transports.devnode.descriptors import Descriptors
+from transports.devnode.descriptors import Descriptors, OpenFile
 from transports.devnode.driver import Driver, Steps
+from transports.devnode.nodes import st_nodes
 from transports.devnode.driver_calls import DriverCalls, Line
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification
+from transports.devnode.tree import Special
 
 
 class SlowHost:
@@ -65,6 +69,9 @@ class Calls:
     def refuse(self, note: Notification, number: int) -> None:
         """The call fails."""
         self.answers.append((note.id, errno.errorcode[number]))
+
+    def give(self, note: Notification, fileno: int, *, at: int, close_on_exec: bool) -> None:
+        """The program gets a descriptor, and ends before anybody looks: nothing keeps it open."""
 
     def start(self, number: int, commands: int = 1, failed: list[int] | None = None) -> None:
         """A call of so many commands, by a program of its own; its result is their statuses, added."""
@@ -147,3 +154,27 @@ def test_calls_whose_program_is_gone() -> None:
     calls.end()
 
     assert calls.started() == [1, 2]
+
+
+def test_open_by_one_who_has_ended() -> None:
+    """A program may be gone when its open(2) is answered: the file is known, and its end is seen as any other."""
+    calls = Calls()
+    descriptors = Descriptors(cast(Listener, calls), 900, 999)
+    drivers = DriverCalls(cast(Listener, calls), {0: cast(Host, calls.host)}, descriptors)
+    line = drivers.line(0, 0, lambda unit: cast(Driver, EmptyDriver()))
+    known: list[OpenFile] = []
+    entry = Special(st_nodes(0, 0, ADDRESS, 1)[0])
+    drivers.open(line, Notification(1, os.getpid(), 0, (0,) * 6), entry.node.path, entry, os.O_RDWR, known.append)
+
+    assert drivers.left() == known == descriptors.files()
+    assert calls.answers == []
+    descriptors.close()
+
+
+class EmptyDriver:
+    """Opens."""
+
+    def open(self, path: str, flags: int) -> Steps[object]:
+        """Without a command."""
+        yield from ()
+        return path
