@@ -67,6 +67,7 @@ class Reading(TableOfContents):
         count = cdb.transfer_length
         self.check_blocks(cdb, count)
         self.stop_audio()
+        self.count_read(count)
         if not count:
             return Completion()
         track = self.loaded.track_at(cdb.lba)
@@ -76,6 +77,11 @@ class Reading(TableOfContents):
         ):
             return Read(track.place(cdb.lba), count * BLOCK)
         return self._read_steps(cdb.lba, count)
+
+    def count_read(self, blocks: int) -> None:
+        """A command that reads is in the general statistics."""
+        self.counters.read_commands += 1
+        self.counters.blocks_read += blocks
 
     def _read_steps(self, lba: int, count: int) -> Steps:
         data = yield from self.user_data(lba, count)

@@ -107,6 +107,7 @@ class ReadCd(Reading):
         if count > _MOST_SECTORS:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length" if cdb.opcode == 0xBE else "end_m")
         self.stop_audio()
+        self.count_read(count)
         pieces: list[Buffer] = []
         while count:
             some = yield from self.sectors(lba, min(count, _TOGETHER))

@@ -92,6 +92,8 @@ class Writing(Recorder):
         if self._in_lead_in(lba):
             return (yield from self._write_lead_in(count))
         track, size = self.place_to_write(disc, lba, count)
+        self.counters.write_commands += 1
+        self.counters.blocks_written += count
         if not count:
             return Completion()
         data = yield from DataOut(count * size)
