@@ -32,6 +32,7 @@ class FakeDisc(ImmediateClient):
         self.prevented = False
         self.attentions = [0x29]
         self.cdbs: list[bytes] = []
+        self.sent: list[bytes] = []
 
     def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0) -> Outcome:
         """A command."""
@@ -40,6 +41,8 @@ class FakeDisc(ImmediateClient):
             return _check(_ILLEGAL, 0x24) if cdb[1] else Outcome(0, b"", _INQUIRY[:data_in_length])
         if self.attentions:
             return _check(_ATTENTION, self.attentions.pop(0))
+        if cdb[0] in (0xA3, 0xA4, 0xAD) or (cdb[0] in (0x55, 0x5A) and cdb[2] & 0x3F in (0, 0x0E)):
+            return self._dvd(cdb, data_out)
         if cdb[0] in (0x1B, 0x1E, 0x35, 0x46, 0x5A, 0xBB):
             return self._without_disc(cdb)
         if not self.loaded or self.tray_open:
@@ -83,6 +86,22 @@ class FakeDisc(ImmediateClient):
             case 0xBE:
                 return Outcome(0, b"", bytes((block & 0xFF,)) * 2352 * int.from_bytes(cdb[6:9], "big"))
         return _check(_ILLEGAL, 0x20)
+
+    def _dvd(self, cdb: bytes, data_out: bytes) -> Outcome:
+        """Structures and keys whose bytes count up, and the audio control page."""
+        if cdb[0] in (0x55, 0xA3):
+            self.sent.append(data_out)
+            return Outcome(0)
+        if cdb[0] == 0x5A:
+            page = b"\x0e\x0e\4\0\0\0\0\0\1\x80\2\x81\4\x82\x08\x83"
+            mask = b"\x0e\x0e" + bytes(6) + b"\0\xff\0\xf0\0\xff\0\0"
+            return Outcome(0, b"", bytes(8) + (mask if cdb[2] & 0x40 else page))
+        if cdb[0] == 0xA4 and cdb[10] & 0x3F == 0x3F:
+            return Outcome(0)
+        length = int.from_bytes(cdb[8:10], "big")
+        if cdb[0] == 0xAD and cdb[7] in (3, 4):
+            return Outcome(0, b"", (b"\0\x10\0\0" + bytes(range(1, 200)))[:length])
+        return Outcome(0, b"", bytes(at * 37 + 11 & 0xFF for at in range(length)))
 
     def _toc(self, cdb: bytes) -> Outcome:
         def address(lba: int) -> bytes:

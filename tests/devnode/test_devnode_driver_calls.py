@@ -12,8 +12,8 @@ from devnode_world import ADDRESS
 
 from transports.devnode.descriptors import Descriptors, OpenFile
 from transports.devnode.driver import Driver, Steps
-from transports.devnode.nodes import st_nodes
 from transports.devnode.driver_calls import DriverCalls, Line
+from transports.devnode.nodes import st_nodes
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification
 from transports.devnode.tree import Special

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devnode_world import ROOT, needs_nodes
+from devnode_world import ROOT, needs_nodes, run_python
 
 
 def run_disc(*words: str, kind: str = "rom") -> list[str]:
@@ -66,3 +66,23 @@ def test_optical_none() -> None:
     assert run_disc("sh", "-c", "cat /dev/sr0 2>&1 || true", kind="none") == [
         "cat: /dev/sr0: No medium found",
     ]
+
+
+def test_optical_dvd_of_ours() -> None:
+    """Our own drive through the driver: the layer of a DVD, its region, its volume; a CD has no structures."""
+    program = """
+def ask(number, given, size):
+    data = bytearray(given.ljust(2056, b"\\0"))
+    try: fcntl.ioctl(fd, number, data, True)
+    except OSError as error: return errno.errorcode[error.errno]
+    return bytes(data[:size])
+fd = os.open("/dev/sr0", os.O_RDONLY)
+layer = ask(0x5390, b"", 24)
+print(layer if type(layer) is str else struct.unpack_from("=II", layer, 12))
+print(ask(0x5392, b"\\x0a", 3), ask(0x530A, b"\\x40\\x30", 1), ask(0x5313, b"", 2), ask(0x5312, b"", 0))
+"""
+    dvd = run_python(program, units=("--optical", "8M,kind=dvd-rom,region=1"))
+    disc = run_python(program, units=("--optical", "8M,kind=cd-rom"))
+
+    assert dvd.splitlines() == ["(196608, 200703)", r"b'\xb1\xfe\x01' b'@' b'@0' b''"]
+    assert disc.splitlines()[0] == "EIO"

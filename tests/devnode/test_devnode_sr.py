@@ -236,11 +236,85 @@ def test_capability_and_speed() -> None:
     assert station.disc.cdbs[-1][2:4] == (708).to_bytes(2, "big")
 
 
+def reported(length: int) -> bytes:
+    """What the drive of the tests answers to READ DISC STRUCTURE and REPORT KEY."""
+    return bytes(at * 37 + 11 & 0xFF for at in range(length))
+
+
+def test_volume() -> None:
+    """VOLREAD has the ports' volumes; VOLCTRL changes the bits that can be, and leaves the rest of the page."""
+    station = Station()
+    assert station.asked(Ioctl.VOLREAD, length=4) == b"\x80\x81\x82\x83"
+    station.asked(Ioctl.VOLCTRL, b"\x11\x22\x33\x44")
+
+    assert station.disc.sent == [bytes(8) + b"\x0e\x0e\4\0\0\0\0\0\1\x11\2\x20\4\x33\x08\0"]
+    assert station.disc.cdbs[-1] == bytes((0x55, 0x10, 0, 0, 0, 0, 0, 0, 24, 0))
+
+
+def test_what_is_seldom_used() -> None:
+    """PLAYBLK is PLAY AUDIO(10); RESET does nothing, as in Linux; there is one disc."""
+    station = Station()
+    assert refused(station.asked, Ioctl.PLAYBLK, pack("=IH2x", 0x01020304, 0x0506)) == errno.EIO
+    assert station.disc.cdbs[-1] == bytes((0x45, 0, 1, 2, 3, 4, 0, 5, 6, 0))
+    assert station.ioctl(Ioctl.RESET, 0) == 0
+    assert refused(station.ioctl, Ioctl.SELECT_DISC, 0) == errno.ENOSYS
+
+
+def test_dvd_structures() -> None:
+    """Each type of DVD_READ_STRUCT: the command, and the fields of the union."""
+    station = Station()
+    data = reported(21)
+    sector = [int.from_bytes(data[4 + at : 7 + at], "big") for at in (5, 9, 13)]
+    layer = bytes((data[4], data[5], data[6] & 0x7F, data[7], data[20] >> 7, 0, 0, 0)) + pack("=III", *sector)
+    assert station.asked(Ioctl.DVD_READ_STRUCT, b"\0\1" + bytes(82), 44) == b"\0\1\0\0" + bytes(20) + layer
+    assert station.disc.cdbs[-1] == bytes((0xAD, 0, 0, 0, 0, 0, 1, 0, 0, 21, 0, 0))
+    assert station.asked(Ioctl.DVD_READ_STRUCT, b"\1\0\xee\xee", 5) == b"\1\0" + reported(6)[4:] + b"\0"
+    assert station.asked(Ioctl.DVD_READ_STRUCT, b"\2\3", 2050) == b"\2\3" + reported(2052)[4:]
+    assert station.disc.cdbs[-1][10] == 0xC0
+    for kind in (3, 4):
+        found = station.asked(Ioctl.DVD_READ_STRUCT, bytes((kind, 0)) + bytes(40), 24)
+        assert found == bytes((kind, 0, 0, 0)) + pack("=i", 16) + bytes(range(1, 17))
+    assert refused(station.asked, Ioctl.DVD_READ_STRUCT, b"\0\4") == errno.EINVAL
+    assert refused(station.asked, Ioctl.DVD_READ_STRUCT, b"\x0e\0") == errno.EINVAL
+
+
+def test_dvd_keys() -> None:
+    """Each type of DVD_AUTH: the command, the fields of the union, and the type of the next step."""
+    station = Station()
+
+    def asked(given: bytes, length: int) -> bytes:
+        return station.asked(Ioctl.DVD_AUTH, given.ljust(16, b"\0"), length)
+
+    assert asked(b"\0\0", 2) == bytes((0, reported(8)[7] >> 6))
+    assert asked(b"\2\1", 7) == b"\2\1" + reported(12)[4:9]
+    assert station.disc.cdbs[-1] == bytes((0xA4, *bytes(8), 12, 0x42, 0))
+    assert asked(b"\3\2", 12) == b"\3\2" + reported(16)[4:14]
+    title = reported(12)
+    flags = title[4] >> 7 | (title[4] >> 6 & 1) << 1 | (title[4] >> 4 & 3) << 2
+    assert asked(b"\7\0" + bytes(6) + pack("=i", 0x010203), 13)[2:7] == title[5:10]
+    assert station.memory.read(BASE + 12, 1)[0] == flags
+    assert station.disc.cdbs[-1][2:6] == b"\0\1\2\3"
+    assert asked(b"\x08\3", 2) == bytes((8, 3 | (reported(8)[7] & 1) << 2))
+    asked(b"\x09\2", 2)
+    assert station.disc.cdbs[-1][10] == 0xBF
+    state = reported(8)
+    assert asked(b"\x0a", 3) == bytes((
+        state[4] >> 6 | (state[4] >> 3 & 7) << 2 | (state[4] & 7) << 5, state[5], state[6],
+    ))
+    assert asked(b"\1\1" + bytes(range(10)), 1) == b"\2"
+    assert asked(b"\4\1" + bytes(range(5)), 1) == b"\5"
+    assert asked(b"\x0b\x3f", 1) == b"\x0b"
+    assert station.disc.sent == [
+        b"\0\x0e\0\0" + bytes(range(10)) + b"\0\0", b"\0\x0a\0\0" + bytes(range(5)) + bytes(3), b"\0\6\0\0\x3f\0\0\0",
+    ]
+    assert refused(asked, b"\x0c", 1) == errno.ENOTTY
+
+
 @pytest.mark.parametrize("number", [number for number in Ioctl if number not in (
     Ioctl.PAUSE, Ioctl.RESUME, Ioctl.STOP, Ioctl.START, Ioctl.EJECT, Ioctl.EJECT_SW, Ioctl.CLOSETRAY, Ioctl.BLKFLSBUF,
     Ioctl.SET_OPTIONS, Ioctl.CLEAR_OPTIONS, Ioctl.SELECT_SPEED, Ioctl.MEDIA_CHANGED, Ioctl.DRIVE_STATUS,
     Ioctl.DISC_STATUS, Ioctl.CHANGER_NSLOTS, Ioctl.LOCKDOOR, Ioctl.GET_CAPABILITY, Ioctl.GET_MCN,
-    Ioctl.NEXT_WRITABLE, Ioctl.LAST_WRITTEN,
+    Ioctl.NEXT_WRITABLE, Ioctl.LAST_WRITTEN, Ioctl.RESET, Ioctl.SELECT_DISC,
 )])
 def test_bad_pointer(number: Ioctl) -> None:
     """It is EFAULT."""
@@ -249,4 +323,4 @@ def test_bad_pointer(number: Ioctl) -> None:
 
 def test_unknown_ioctl() -> None:
     """It is ENOTTY."""
-    assert refused(Station().ioctl, 0x5390) == errno.ENOTTY
+    assert refused(Station().ioctl, 0x5396) == errno.ENOTTY

@@ -1,8 +1,8 @@
 """The driver for optical drives: what open, read, write, lseek and close of /dev/srN do, in commands.
 
 It is a block device without a page cache: each read is READ(10) of the blocks it touches, each write WRITE(10), where a
-part of a block is read first. Its ioctls are in sr_ioctls.py. Without O_NONBLOCK, open needs a disc; with it, anything
-that opens is allowed, and what needs a disc fails later. The size is that of READ CAPACITY.
+part of a block is read first. Its ioctls are in sr_ioctls.py and sr_more.py. Without O_NONBLOCK, open needs a disc;
+with it, anything that opens is allowed, and what needs a disc fails later. The size is that of READ CAPACITY.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from scsiemu.sense import SenseKey
 from transports.devnode.driver import ACCESS_MODE, NONBLOCK, READ_ONLY, Answer, Steps
 from transports.devnode.request import Memory, Refused
 from transports.devnode.sr_codes import DriveStatus
-from transports.devnode.sr_ioctls import OpticalHandle, OpticalIoctls
+from transports.devnode.sr_ioctls import OpticalHandle
+from transports.devnode.sr_more import MoreIoctls
 
 __all__ = ["OpticalDrive"]
 
@@ -24,7 +25,7 @@ _READ_10, _WRITE_10, _SYNCHRONIZE = 0x28, 0x2A, 0x35
 _SEEK_SET, _SEEK_CURRENT, _SEEK_END = 0, 1, 2
 
 
-class OpticalDrive(OpticalIoctls):
+class OpticalDrive(MoreIoctls):
     """The driver of one drive (a `Driver`)."""
 
     def open(self, path: str, flags: int) -> Steps[OpticalHandle]:

@@ -1,6 +1,6 @@
 """The ioctls of /dev/srN: sizes of a block device, and CDROM_* of the uniform CD-ROM driver (drivers/cdrom/cdrom.c).
 
-It does NOT have DVD_READ_STRUCT, DVD_AUTH, volume control, changers of several discs, and timed media changes: ENOTTY.
+Those of DVDs, volume control, and what is seldom used are in sr_more.py.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class OpticalIoctls:
         self.keep_locked = False
         self._changed = True
         self._options = _AUTO_CLOSE_LOCK
-        self._methods: dict[int, Callable[[Memory, int], Steps[int]]] = {
+        self.methods: dict[int, Callable[[Memory, int], Steps[int]]] = {
             Ioctl.READTOCHDR: self._toc_header, Ioctl.READTOCENTRY: self._toc_entry, Ioctl.EJECT: self._eject,
             Ioctl.PLAYMSF: self._play, Ioctl.PLAYTRKIND: self._play_track, Ioctl.SUBCHNL: self._subchannel,
             Ioctl.READAUDIO: self._read_audio, Ioctl.MULTISESSION: self._multisession, Ioctl.GET_MCN: self._mcn,
@@ -137,7 +137,7 @@ class OpticalIoctls:
             current = len(answer.data) >= 11 and answer.data[8:10] == b"\0\x20" and answer.data[10] & 1
             self.writable = profile in _WRITABLE_PROFILES or bool(current)
 
-    def _ask(self, cdb: tuple[int, ...], length: int, least: int) -> Steps[bytes]:
+    def ask(self, cdb: tuple[int, ...], length: int, least: int) -> Steps[bytes]:
         """Data-In of a command; at least so many bytes. Raises Refused."""
         answer = yield from self.execute(cdb, data_in=length)
         if answer.key == SenseKey.UNIT_ATTENTION:
@@ -147,8 +147,9 @@ class OpticalIoctls:
             raise Refused(errno.ENOMEDIUM if no_disc else errno.EIO)
         return answer.data
 
-    def _do(self, cdb: tuple[int, ...]) -> Steps[int]:
-        yield from self._ask(cdb, 0, 0)
+    def do(self, cdb: tuple[int, ...]) -> Steps[int]:
+        """A command without data. Raises Refused."""
+        yield from self.ask(cdb, 0, 0)
         return 0
 
     # --- ioctls ------------------------------------------------------------------------------------------------
@@ -159,10 +160,10 @@ class OpticalIoctls:
         if numbers is not None:
             memory.write(argument, numbers)
             return 0
-        if number in self._methods:
-            return (yield from self._methods[number](memory, argument))
+        if number in self.methods:
+            return (yield from self.methods[number](memory, argument))
         if number in _SIMPLE:
-            return (yield from self._do(_SIMPLE[Ioctl(number)]))
+            return (yield from self.do(_SIMPLE[Ioctl(number)]))
         if number in _SECTOR_READS:
             return (yield from self._read_sector(Ioctl(number), memory, argument))
         match number:
@@ -200,7 +201,7 @@ class OpticalIoctls:
         return None
 
     def _toc_header(self, memory: Memory, argument: int) -> Steps[int]:
-        data = yield from self._ask((0x43, 0, 0, 0, 0, 0, 0, 0, 12), 12, 4)
+        data = yield from self.ask((0x43, 0, 0, 0, 0, 0, 0, 0, 12), 12, 4)
         memory.write(argument, data[2:4])
         return 0
 
@@ -208,7 +209,7 @@ class OpticalIoctls:
         track, _, wanted = memory.read(argument, 3)
         if wanted not in (_LBA, _MSF):
             raise Refused(errno.EINVAL)
-        data = yield from self._ask((0x43, 2 if wanted == _MSF else 0, 0, 0, 0, 0, track, 0, 12), 12, 12)
+        data = yield from self.ask((0x43, 2 if wanted == _MSF else 0, 0, 0, 0, 0, track, 0, 12), 12, 12)
         memory.write(argument + 1, bytes((_swap(data[5]),)))
         memory.write(argument + 4, _address(data[8:12], wanted))
         memory.write(argument + 8, bytes((int(bool(data[5] & _DATA_TRACK)),)))
@@ -218,7 +219,7 @@ class OpticalIoctls:
         wanted = memory.read(argument + 5, 1)[0]
         if wanted not in (_LBA, _MSF):
             raise Refused(errno.EINVAL)
-        data = yield from self._ask((0x43, 0, 1, 0, 0, 0, 0, 0, 12), 12, 12)
+        data = yield from self.ask((0x43, 0, 1, 0, 0, 0, 0, 0, 12), 12, 12)
         lba = int.from_bytes(data[8:12], "big") if data[2] != data[3] else 0
         where = pack("=i", lba) if wanted == _LBA else bytes((*_to_msf(lba), 0))
         memory.write(argument, where + bytes((int(lba > 0),)))
@@ -228,29 +229,29 @@ class OpticalIoctls:
         wanted = memory.read(argument, 1)[0]
         if wanted not in (_LBA, _MSF):
             raise Refused(errno.EINVAL)
-        data = yield from self._ask((0x42, 2 if wanted == _MSF else 0, 0x40, 1, 0, 0, 0, 0, 16), 16, 16)
+        data = yield from self.ask((0x42, 2 if wanted == _MSF else 0, 0x40, 1, 0, 0, 0, 0, 16), 16, 16)
         head = bytes((wanted, data[1], _swap(data[5]), data[6], data[7], 0, 0, 0))
         memory.write(argument, head + _address(data[8:12], wanted) + _address(data[12:16], wanted))
         return 0
 
     def _mcn(self, memory: Memory, argument: int) -> Steps[int]:
-        data = yield from self._ask((0x42, 0, 0x40, 2, 0, 0, 0, 0, 24), 24, 24)
+        data = yield from self.ask((0x42, 0, 0x40, 2, 0, 0, 0, 0, 24), 24, 24)
         memory.write(argument, (data[9:22] if data[8] & 0x80 else bytes(13)) + b"\0")
         return 0
 
     def _play(self, memory: Memory, argument: int) -> Steps[int]:
-        return (yield from self._do((0x47, 0, 0, *memory.read(argument, 6))))
+        return (yield from self.do((0x47, 0, 0, *memory.read(argument, 6))))
 
     def _play_track(self, memory: Memory, argument: int) -> Steps[int]:
         first, first_index, last, last_index = memory.read(argument, 4)
-        return (yield from self._do((0x48, 0, 0, 0, first, first_index, 0, last, last_index)))
+        return (yield from self.do((0x48, 0, 0, 0, first, first_index, 0, last, last_index)))
 
     def _read_sector(self, number: Ioctl, memory: Memory, argument: int) -> Steps[int]:
         size, kind, flags = _SECTOR_READS[number]
         lba = _from_msf(memory.read(argument, 3))
         if lba < 0:
             raise Refused(errno.EINVAL)
-        data = yield from self._ask((0xBE, kind << 2, *lba.to_bytes(4, "big"), 0, 0, 1, flags), size, size)
+        data = yield from self.ask((0xBE, kind << 2, *lba.to_bytes(4, "big"), 0, 0, 1, flags), size, size)
         memory.write(argument, data[:size])
         return 0
 
@@ -263,7 +264,7 @@ class OpticalIoctls:
             raise Refused(errno.EINVAL)
         size = frames * _RAW
         cdb = (0xBE, 1 << 2, *lba.to_bytes(4, "big"), *frames.to_bytes(3, "big"), 0xF8)
-        memory.write(buffer, (yield from self._ask(cdb, size, size))[:size])
+        memory.write(buffer, (yield from self.ask(cdb, size, size))[:size])
         return 0
 
     def _eject(self, memory: Memory, argument: int) -> Steps[int]:
@@ -286,7 +287,7 @@ class OpticalIoctls:
 
     def _speed(self, memory: Memory, argument: int) -> Steps[int]:
         speed = min(argument * _SPEED_UNIT, 0xFFFF) if argument else 0xFFFF
-        return (yield from self._do((_SET_SPEED, 0, *speed.to_bytes(2, "big"), 0xFF, 0xFF)))
+        return (yield from self.do((_SET_SPEED, 0, *speed.to_bytes(2, "big"), 0xFF, 0xFF)))
 
     def _media_changed(self, memory: Memory, argument: int) -> Steps[int]:
         yield from self.execute((0,))
@@ -298,7 +299,7 @@ class OpticalIoctls:
         if status != DriveStatus.DISC_OK:
             return status
         try:
-            data = yield from self._ask((0x43, 0, 0, 0, 0, 0, 0, 0x03, 0x24), 804, 4)
+            data = yield from self.ask((0x43, 0, 0, 0, 0, 0, 0, 0x03, 0x24), 804, 4)
         except Refused:
             return DiscStatus.NO_INFO
         kinds = {bool(data[at + 1] & _DATA_TRACK) for at in range(4, len(data) - 7, 8) if data[at + 2] != 0xAA}
@@ -310,7 +311,7 @@ class OpticalIoctls:
         able = Capability.LOCK | Capability.OPEN_TRAY | Capability.MEDIA_CHANGED | Capability.DRIVE_STATUS
         able |= Capability.MULTI_SESSION | Capability.GENERIC_PACKET | Capability.SELECT_SPEED
         try:
-            data = yield from self._ask((0x5A, 8, 0x2A, 0, 0, 0, 0, 0, 128), 128, 16)
+            data = yield from self.ask((0x5A, 8, 0x2A, 0, 0, 0, 0, 0, 128), 128, 16)
         except Refused:
             return able
         page = data[8 + int.from_bytes(data[6:8], "big") :].ljust(8, b"\0")
@@ -348,15 +349,15 @@ class OpticalIoctls:
         return 0
 
     def _next_writable(self, memory: Memory, argument: int) -> Steps[int]:
-        data = yield from self._ask((0x52, 1, 0, 0, 0, 0xFF, 0, 0, 36), 36, 16)
+        data = yield from self.ask((0x52, 1, 0, 0, 0, 0xFF, 0, 0, 36), 36, 16)
         if not data[7] & 1:
             raise Refused(errno.EIO)
         memory.write(argument, pack("=q", int.from_bytes(data[12:16], "big")))
         return 0
 
     def _last_written(self, memory: Memory, argument: int) -> Steps[int]:
-        header = yield from self._ask((0x43, 0, 0, 0, 0, 0, 0, 0, 12), 12, 4)
-        data = yield from self._ask((0x52, 1, 0, 0, 0, header[3], 0, 0, 36), 36, 28)
+        header = yield from self.ask((0x43, 0, 0, 0, 0, 0, 0, 0, 12), 12, 4)
+        data = yield from self.ask((0x52, 1, 0, 0, 0, header[3], 0, 0, 36), 36, 28)
         last = int.from_bytes(data[8:12], "big") + int.from_bytes(data[24:28], "big")
         if len(data) >= 32 and data[7] & 2:
             last = int.from_bytes(data[28:32], "big")
