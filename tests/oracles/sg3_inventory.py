@@ -74,18 +74,20 @@ ROWS = (
     Row("scsi_temperature $A", (r"Current temperature",)),
     Row("sg_requests $A", (r"Sense key: No Sense",)),
     Row("sg_requests --desc $A", (r"Descriptor format, current; Sense key: No Sense",)),
-    Row("sg_turs -n 100 $A", (r"",)),
+    Row("sg_turs -n 100 -t $A", (r"Completed 100 Test Unit Ready commands with 0 errors", r"operations/sec")),
     Row("scsi_ready $A", (r"ready",)),
     Row("scsi_mandat $A", (r"total number of bad errors: 0",)),
     Row("sg_start --stop $A; sg_turs -v $A", (r"Not Ready", r"initializing command required"), 2),
     Row("scsi_stop $A; scsi_start $A; sg_turs -v $A && sg_logs -p 0xe $A", (r"Accumulated start-stop cycles = \d+",)),
-    Row("sg_start --start $A && sg_turs $A", (r"",)),
-    Row("sg_sync $A && sg_sync --16 --lba=1 --count=7 $A", (r"",)),
-    Row("sg_verify --lba=0 --count=16384 $A", (r"",)),
+    Row("sg_start -v --start $A && sg_turs -n 2 -t $A", (r"cdb: \[1b 00 00 00 01 00\]", r"with 0 errors")),
+    Row("sg_sync -v $A && sg_sync -v --16 --lba=1 --count=7 $A && echo both", (
+        r"cdb: \[35( 00){9}\]", r"cdb: \[91 00( 00){7} 01 00 00 00 07 00 00\]", r"^both$")),
+    Row("sg_verify -v --lba=0 --count=16384 $A", (r"Verified 16384 .* blocks from lba 0 .*\n +without error",)),
     Row("sg_verify --lba=16384 --count=1 $A", (r"LBA out of range",), 22),
     Row("head -c 8192 /dev/urandom > $T/data && sg_dd if=$T/data of=$A bs=512 && sg_dd if=$A of=- bs=512 count=16 | "
         "cmp - $T/data && echo same", (r"16\+0 records out", r"^same$")),
-    Row("sg_verify --lba=0 --count=16 --bytchk=8192 --in=$T/data $A", (r"",)),
+    Row("sg_verify -v --lba=0 --count=16 --bytchk=8192 --in=$T/data $A",
+        (r"Verified 16 .* blocks from lba 0 .*\n +without error",)),
     Row("sg_verify --lba=1 --count=16 --bytchk=8192 --in=$T/data $A", (r"Miscompare|miscompare",), 14),
     Row("sg_read if=$A bs=512 count=16384 bpt=128", (r"16384\+0 records in, SCSI READ commands issued: 128",)),
     Row("sgp_dd if=$A of=$T/sgp bs=512 count=16 thr=4 bpt=2 && cmp $T/sgp $T/data && echo same", (r"^same$",)),
@@ -155,7 +157,7 @@ ROWS = (
 
 ELSEWHERE = {
     "sg_persist": "test_sg3_persist_two_initiators", "sg_xcopy": "test_sg3_xcopy", "sg_sanitize": "test_sg3_sanitize",
-    "sg_format": "test_sg3_format",
+    "sg_format": "test_sg3_format", "sg_prevent": "test_sg3_removable",
 }
 
 # Tools for other devices: what a disk makes them say, with their exit codes.
@@ -168,21 +170,21 @@ NOT_FOR_DISKS = (
     Row("sg_zone --open --all $A", (r"Invalid opcode",), 9),
     Row("sg_rep_pip $A", (r"Illegal request",), 5),
     Row("sg_get_elem_status $A", (r"Illegal request|not supported",), 5),
-    Row("sg_prevent $A", (r"",), 9),
+    Row("sg_prevent $A", (r"Invalid opcode",), 9),
     Row("sg_seek --lba=5 $A", (r"nvalid opcode",), 9),
     Row("sg_rdac $A", (r"Illegal request",), 5),
     Row("sg_emc_trespass $A", (r"failed",), 5),
     Row("sg_ses $A", (r"disk device \(not an enclosure\)",)),
-    Row("sg_ses_microcode $A", (r"",), 5),
+    Row("sg_ses_microcode $A", (r"Illegal request",), 5),
     Row("sg_safte $A", (r"Illegal request",), 5),
     Row("sg_sat_identify $A", (r"Invalid opcode",), 9),
-    Row("sg_sat_read_gplog $A", (r"",), 9),
-    Row("sg_sat_phy_event $A", (r"",), 9),
-    Row("sg_sat_set_features --feature=2 $A", (r"",), 9),
-    Row("sg_rmsn $A", (r"",), 9),
+    Row("sg_sat_read_gplog $A", (r"ATA PASS-THROUGH \(16\) not supported",), 9),
+    Row("sg_sat_phy_event $A", (r"ATA PASS-THROUGH \(16\) not supported",), 9),
+    Row("sg_sat_set_features --feature=2 $A", (r"ATA PASS-THROUGH \(16\) not supported",), 9),
+    Row("sg_rmsn $A", (r"Read Media Serial Number: Illegal request, Invalid opcode",), 9),
 )
 
 NOT_RUN = {
     "scsi_logging_level": "sets the kernel's logging", "scsi_satl": "tests SATLs, made of tools above",
-    "scsi_ch_swp": "for ATA disks", "sg": "is newgrp's, not of sg3_utils",
+    "rescan-scsi-bus.sh": "tells the kernel to look for devices",
 }

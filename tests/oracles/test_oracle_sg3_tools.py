@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,10 +64,16 @@ def test_sg3_row(row: Row, answers: dict[str, tuple[int, str]]) -> None:
 def test_sg3_inventory_is_complete(require_tool: Callable[[str], str]) -> None:
     """Every installed tool of sg3_utils is in the inventory."""
     folder = Path(require_tool("sg_inq")).parent
-    installed = {name for name in os.listdir(folder) if re.fullmatch(r"sg_\w+|scsi_\w+|sg[mp]_dd|sginfo", name)}
+    if shutil.which("dpkg"):
+        listed = subprocess.run(["dpkg", "-L", "sg3-utils"], capture_output=True, text=True, check=True).stdout
+        installed = {Path(line).name for line in listed.split("\n") if "/bin/" in line}
+    else:
+        installed = {name for name in os.listdir(folder) if re.fullmatch(r"sg_\w+|scsi_\w+|sg[mp]_dd|sginfo", name)}
     named = {word for row in ALL for word in re.findall(r"[\w]+", row.command)} | set(ELSEWHERE) | set(NOT_RUN)
 
+    assert len(installed) > 70
     assert installed - named == set()
+    assert [row.command for row in ALL if not any(row.wanted)] == []
     assert [name for name in ELSEWHERE.values() if name not in globals()] == []
 
 
@@ -113,18 +121,53 @@ def test_sg3_xcopy(require_tool: Callable[[str], str]) -> None:
 
 
 def test_sg3_sanitize(require_tool: Callable[[str], str]) -> None:
-    """Each kind of SANITIZE leaves nothing of the data; progress is told meanwhile and at the end it is ready."""
+    """Each kind of SANITIZE leaves nothing of the data, and at the end the unit is ready."""
     for kind in ("--block", "--crypto", "--overwrite --zero"):
         parts = shell(
-            f"sg_dd if=/dev/urandom of=/dev/sg0 bs=512 count=64 2>/dev/null; sg_sanitize {kind} --wait -Q /dev/sg0; "
-            "echo code $?; sg_requests -p /dev/sg0; sg_turs /dev/sg0; echo code $?; echo ----; "
-            "sg_dd if=/dev/sg0 of=- bs=512 count=64 2>/dev/null | tr -d '\\0' | wc -c",
+            "sg_dd if=/dev/urandom of=/dev/sg0 bs=512 count=64 2>/dev/null; "
+            "sg_dd if=/dev/sg0 of=- bs=512 count=64 2>/dev/null | md5sum; echo ----; "
+            f"sg_sanitize {kind} --wait -Q /dev/sg0; echo code $?; sg_requests -p /dev/sg0; sg_turs /dev/sg0; "
+            "echo code $?; echo ----; sg_dd if=/dev/sg0 of=- bs=512 count=64 2>/dev/null | md5sum; "
+            "echo ----; sg_dd if=/dev/sg0 of=- bs=512 count=64 2>/dev/null | tr -d '\\0' | wc -c",
             require_tool=require_tool,
         )
 
-        assert parts[0].count("code 0") == 2, parts
+        assert parts[1].count("code 0") == 2, parts
+        assert parts[0].split()[0] not in parts[2]
         if kind != "--crypto":
-            assert parts[1].strip() == "0"
+            assert parts[3].strip() == "0"
+
+
+def test_sg3_progress(require_tool: Callable[[str], str]) -> None:
+    """While SANITIZE and FORMAT UNIT go on, sg_requests tells how far, and sg_turs why it is not ready."""
+    for command, wanted in (
+        ("sg_sanitize --overwrite --zero --early -Q", "Logical unit not ready, sanitize in progress"),
+        ("sg_format --format --early --quick -Q", "Logical unit not ready, format in progress"),
+    ):
+        told, ready = shell(
+            f"A=/dev/sg0; {command} $A; sg_requests -p $A; sg_turs -v $A; sg_raw $A 28 0 0 0 0 0 0 0 1 0; echo ----; "
+            "sleep 1.3; sg_turs -v $A; echo code $?", "--disk", "1M,format-seconds=1,sanitize-seconds=1",
+            require_tool=require_tool,
+        )
+
+        assert re.search(r"Progress indication: \d+\.\d+% done", told), told
+        assert told.count(wanted) == 2, told
+        assert "code 0" in ready
+
+
+def test_sg3_removable(require_tool: Callable[[str], str]) -> None:
+    """A medium whose removal is prevented stays; then it is ejected, is not there, and comes back."""
+    kept, gone, back = shell(
+        "A=/dev/sg0; sg_inq $A; sg_prevent $A; sg_start --eject $A; sg_raw $A 1b 0 0 0 2 0; echo ----; "
+        "sg_prevent --allow $A; sg_start --eject $A; echo code $?; sg_turs -v $A; echo ----; sg_start --load $A; "
+        "sg_turs -v $A; sg_turs -v $A; echo code $?", "--disk", "1M,removable", require_tool=require_tool,
+    )
+
+    assert "RMB=1" in kept
+    assert "Additional sense: Medium removal prevented" in kept
+    assert "code 0" in gone
+    assert "Medium not present" in gone
+    assert "code 0" in back
 
 
 def test_sg3_format(require_tool: Callable[[str], str]) -> None:
