@@ -159,6 +159,22 @@ def test_close_after_writing_is_not_excused_by_a_deferred_error() -> None:
         assert failed == expected
 
 
+@pytest.mark.parametrize(("head", "key", "expected"), [
+    ("70", 1, None), ("71", 1, errno.EIO), ("70", 3, errno.EIO), ("71", 3, errno.EIO),
+])
+def test_write_deferred_error(head: str, key: int, expected: int | None) -> None:
+    """A recovered error is none; one that is deferred has kept the write from being done, and write(2) tells."""
+    station = Station()
+    station.tape.answers[0x0A] = Answered(2, bytes.fromhex(f"{head}00{key:02x}000000000a000000001701000000"))
+    found = None
+    try:
+        assert station.write(b"block") == 5
+    except Refused as caught:
+        found = caught.number
+
+    assert found == expected
+
+
 @pytest.mark.parametrize(("old", "size", "page", "formats"), [
     # Sizes of all partitions, made by FORMAT MEDIUM (LTO).
     ("110e030014030000 0040000000000000", 10, "110e030134030000 ffff000a00000000", 1),

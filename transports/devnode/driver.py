@@ -41,7 +41,7 @@ class Answer:
     """An outcome as a driver looks at it.
 
     Args:
-        good: GOOD, or CHECK CONDITION with RECOVERED ERROR that says nothing else.
+        good: GOOD, or CHECK CONDITION with a current RECOVERED ERROR that says nothing else.
         sense: None where there is none.
         data: Data-In.
     """
@@ -76,8 +76,9 @@ def answer_of(outcome: Outcome) -> Answer:
     if outcome.host_status != HostStatus.OK:
         return Answer(False, None, b"")
     sense = decode_sense(bytes(outcome.sense)) if outcome.status == Status.CHECK_CONDITION else None
-    flags = sense is not None and (sense.filemark or sense.eom or sense.ili)
-    recovered = sense is not None and sense.code.key == SenseKey.RECOVERED_ERROR and not flags
+    # A command that brings a deferred error has not been executed, whatever the key (SPC-5 4.4.7).
+    says_more = sense is not None and (sense.filemark or sense.eom or sense.ili or sense.deferred)
+    recovered = sense is not None and sense.code.key == SenseKey.RECOVERED_ERROR and not says_more
     good = outcome.status in (Status.GOOD, Status.CONDITION_MET) or recovered
     return Answer(good, sense, bytes(outcome.data_in))
 

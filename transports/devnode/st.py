@@ -2,8 +2,9 @@
 
 Semantics are those of Linux (drivers/scsi/st.c): variable and fixed blocks, filemarks and end of data, early warning,
 the filemark at close after writing, BSD and System V closes, options by MT_ST_OPTIONS. Each write is one command that
-has ended when the call returns, whatever BUFFER_WRITES and ASYNC_WRITES say: a fault is told by the call that met it. A
-fixed-block read of less than a block keeps the rest for the next (READ_AHEAD); no more blocks than asked for are read.
+has ended when the call returns, whatever BUFFER_WRITES and ASYNC_WRITES say, as there with try_direct_io, its default:
+a fault is told by the call that met it. A deferred error counts as one of the command that brings it. A fixed-block
+read of less than a block keeps the rest for the next (READ_AHEAD); no more blocks than asked for are read.
 
 It does NOT: have modes 1 to 3 of a drive with definitions of their own (they are mode 0), or the loader's codes of HP.
 """
