@@ -112,10 +112,10 @@ def test_names_every_call_with_a_path(tmp_path: Path) -> None:
 
 
 def test_nodes_no_mapping() -> None:
-    """A node cannot be mapped: ENODEV, as of a driver without mmap; anonymous memory and files can."""
+    """Other nodes than /dev/sgN cannot be mapped: ENODEV; anonymous memory and files can."""
     text = run_python("""
 import mmap
-for path in ("/dev/sg0", "/dev/sr0", "/dev/nst0"):
+for path in ("/dev/bsg/0:0:0:0", "/dev/sr0", "/dev/nst0"):
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try: mmap.mmap(fd, 4096)
     except OSError as error: print(errno.errorcode[error.errno])

@@ -10,6 +10,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
+from transports.devnode.mapped_memory import MappedMemory
 from transports.devnode.nodes import Node
 from transports.devnode.seccomp import Listener, Notification, descriptor_of
 from transports.devnode.sg import SgFile
@@ -67,8 +68,10 @@ class Descriptors:
         self.first = first
         self.end = end
         self._listener = listener
+        self._mappings = 0
         self._files: dict[str, OpenFile] = {}
         self._by_fileno: dict[int, OpenFile] = {}
+        self._mapped: dict[str, OpenFile] = {}
         self._remembered: dict[tuple[int, int], OpenFile] = {}
 
     def files(self) -> list[OpenFile]:
@@ -123,7 +126,7 @@ class Descriptors:
             name = os.readlink(f"/proc/{pid}/fd/{number}")
         except OSError:
             return None
-        file = self._files.get(name)
+        file = self._files.get(name) or self._mapped.get(name)
         if file is not None and self.first <= number < self.end:
             self._remember(pid, number, file)
         return file
@@ -131,6 +134,28 @@ class Descriptors:
     def named(self, name: str) -> OpenFile | None:
         """The file whose descriptors are called that in /proc/PID/fd."""
         return self._files.get(name)
+
+    def map(self, note: Notification, number: int, file: OpenFile, size: int) -> MappedMemory:
+        """Put the memory of the file's reserved buffer in the place of a descriptor. Raises Gone and OSError."""
+        self._mappings += 1
+        flags = _flags(note.pid, number)
+        mapping = MappedMemory(self._mappings, size, descriptor_of(note.pid, number))
+        try:
+            fileno = mapping.descriptor(flags & os.O_NONBLOCK)
+            try:
+                self._listener.replace(note, fileno, at=number, close_on_exec=bool(flags & os.O_CLOEXEC))
+            finally:
+                os.close(fileno)
+        except BaseException:
+            mapping.close()
+            raise
+        self._mapped[mapping.name] = file
+        return mapping
+
+    def unmap(self, mapping: MappedMemory) -> None:
+        """All of it is closed."""
+        del self._mapped[mapping.name]
+        mapping.close()
 
     def of_socket(self, fileno: int) -> OpenFile | None:
         """The file of which this is our end."""
@@ -143,6 +168,8 @@ class Descriptors:
         for key in [key for key, remembered in self._remembered.items() if remembered is file]:
             del self._remembered[key]
         file.ours.close()
+        if file.sg is not None and isinstance(file.sg.mapping, MappedMemory):
+            self.unmap(file.sg.mapping)
 
     def close(self) -> None:
         """Forget all."""
@@ -160,3 +187,12 @@ class Descriptors:
             if not os.path.lexists(f"/proc/{pid}/fd/{number}"):
                 return number
         return 1 << 30
+
+
+def _flags(pid: int, number: int) -> int:
+    """What a descriptor was opened with, and O_CLOEXEC."""
+    try:
+        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+            return int(next(line.split()[1] for line in file if line.startswith("flags:")), 8)
+    except (OSError, StopIteration):
+        return 0

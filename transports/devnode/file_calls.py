@@ -52,6 +52,10 @@ class NodeCalls:
         """write(2)."""
         raise Refused(errno.EINVAL)
 
+    def map(self, note: Notification, file: OpenFile) -> int:
+        """mmap(2)."""
+        raise Refused(errno.ENODEV)
+
 
 class FileCalls:
     """The handlers of one supervisor."""
@@ -85,7 +89,7 @@ class FileCalls:
             "fcntl": self._fcntl,
             "dup": self._dup, "dup2": self._dup_onto, "dup3": self._dup_onto,
             "fchdir": self._fchdir, "getdents": self._list_old, "getdents64": self._list,
-            "getcwd": self._getcwd,
+            "getcwd": self._getcwd, "mmap": self._map,
             **{name: partial(self._at_position, vectors, writes) for name, vectors, writes in _AT_POSITION},
         }
 
@@ -218,6 +222,10 @@ class FileCalls:
             raise Refused(errno.EMFILE)
         descriptors.number_changes(number)
         return GO_ON
+
+    def _map(self, note: Notification) -> int:
+        file = self._descriptors.find(note.pid, note.arguments[4] & 0xFFFFFFFF)
+        return GO_ON if file is None else self._nodes.map(note, file)
 
     def _fchdir(self, note: Notification) -> int:
         file = self._file(note)

@@ -18,7 +18,7 @@ from transports.devnode.syscalls import Architecture
 
 __all__ = [
     "Gone", "Listener", "Notification", "ProcessMemory", "descriptor_of", "install_filter", "no_new_privileges",
-    "parent_death_signal", "read_directory", "read_string", "subreaper",
+    "parent_death_signal", "read_directory", "read_string", "subreaper", "watch_closing",
 ]
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +46,7 @@ _RESPONSE: Final = Struct("=QqiI")
 _ADD: Final = Struct("=QIIII")
 
 _PIDFD_GETFD: Final = 438
+_IN_CLOSE: Final = 0x18
 _GETDENTS64: Final = {"x86_64": 217, "aarch64": 61}
 
 _SMALL: Final = 4096
@@ -170,6 +171,16 @@ class Listener:
             # A number above RLIMIT_NOFILE is EBADF; for open(2) there are too many files then.
             raise Refused(errno.EMFILE if error.errno == errno.EBADF else error.errno or errno.EIO) from None
 
+    def replace(self, note: Notification, fileno: int, *, at: int, close_on_exec: bool) -> None:
+        """The process's descriptor `at` becomes one of this file; the call still waits. Raises Gone and OSError."""
+        request = _ADD.pack(note.id, _SETFD, fileno, at, os.O_CLOEXEC if close_on_exec else 0)
+        try:
+            fcntl.ioctl(self._fileno, _ADDFD, request)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+                raise Gone from None
+            raise
+
 
 class ProcessMemory:
     """The memory of the process that a thread belongs to, as long as its call waits.
@@ -283,6 +294,18 @@ def descriptor_of(pid: int, fileno: int) -> int:
         return int(copy)
     finally:
         os.close(pidfd)
+
+
+def watch_closing(path: str) -> int:
+    """A descriptor that is readable when somebody has closed a file. Raises OSError."""
+    fileno = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+    if fileno < 0:
+        raise _error()
+    if _libc.inotify_add_watch(fileno, os.fsencode(path), _IN_CLOSE) < 0:
+        failed = _error()
+        os.close(fileno)
+        raise failed
+    return fileno
 
 
 def read_directory(architecture: Architecture, fileno: int, room: int) -> bytes:

@@ -15,7 +15,7 @@ from typing import Final
 from transports.devnode.abi import V3_SIZE, V4_SIZE, Ioctl, request_info, scsi_id
 from transports.devnode.nodes import Node
 from transports.devnode.request import Memory, Refused, ResetScope
-from transports.devnode.transfer import MOST_TRANSFER, Request, begin_v3, begin_v4
+from transports.devnode.transfer import MOST_TRANSFER, MappedBuffer, Request, begin_v3, begin_v4
 
 __all__ = ["SG_VERSION", "SgFile"]
 
@@ -39,6 +39,7 @@ class SgFile:
         readable: it was opened for reading.
 
     Attributes:
+        mapping: the reserved buffer, where the program has mapped it.
         pending: requests that were written and have not ended.
         ready: requests that have ended and can be read.
     """
@@ -52,7 +53,8 @@ class SgFile:
         self.pending: list[Request] = []
         self.ready: list[Request] = []
         self._timeout = _DEFAULT_TIMEOUT
-        self._reserved = _DEFAULT_RESERVED
+        self.reserved = _DEFAULT_RESERVED
+        self.mapping: MappedBuffer | None = None
         self._command_queue = 0
         self._force_pack_id = 0
         self._keep_orphan = 0
@@ -70,7 +72,7 @@ class SgFile:
         if self._only_v4:
             raise Refused(errno.EINVAL)
         self._command_queue = 1             # who uses version 3 gets it
-        return begin_v3(memory, raw, unit)
+        return begin_v3(memory, raw, unit, self.mapping)
 
     # --- write and read ----------------------------------------------------------------------------------------
 
@@ -93,7 +95,10 @@ class SgFile:
             raise Refused(errno.EINVAL)
         if len(self.pending) + len(self.ready) >= _QUEUE:
             raise Refused(errno.EDOM)
-        request = begin_v4(memory, raw, unit) if len(raw) > V3_SIZE else begin_v3(memory, raw, unit)
+        if len(raw) > V3_SIZE:
+            request: Request = begin_v4(memory, raw, unit)
+        else:
+            request = begin_v3(memory, raw, unit, self.mapping)
         self._command_queue = 1
         self.pending.append(request)
         return request
@@ -153,7 +158,7 @@ class SgFile:
             case Ioctl.SG_GET_VERSION_NUM:
                 return _int(SG_VERSION if self.is_sg else _BSG_VERSION)
             case Ioctl.SG_GET_RESERVED_SIZE:
-                return _int(self._reserved)
+                return _int(self.reserved)
             case Ioctl.SG_EMULATED_HOST:
                 return _int(1)          # programs write around what drives of parallel buses had, if it is 0
             case Ioctl.SG_GET_COMMAND_Q:
@@ -210,7 +215,9 @@ class SgFile:
             case Ioctl.SG_SET_RESERVED_SIZE:
                 if value < 0:
                     raise Refused(errno.EINVAL)
-                self._reserved = min(value, MOST_TRANSFER)
+                if self.mapping is not None:
+                    raise Refused(errno.EBUSY)
+                self.reserved = min(value, MOST_TRANSFER)
             case Ioctl.SG_SET_COMMAND_Q:
                 self._command_queue = int(bool(value))
             case Ioctl.SG_SET_FORCE_PACK_ID:

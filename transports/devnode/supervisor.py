@@ -22,6 +22,7 @@ from transports.devnode.descriptors import Descriptors, OpenFile
 from transports.devnode.driver import Driver
 from transports.devnode.driver_calls import DriverCalls
 from transports.devnode.file_calls import FileCalls, NodeCalls
+from transports.devnode.mapped_memory import MappedMemory
 from transports.devnode.path_calls import GO_ON, LATER, PathCalls
 from transports.devnode.request import Host, HostStatus, Outcome, Refused, ResetScope, ScsiTask
 from transports.devnode.seccomp import Gone, Listener, Notification, ProcessMemory, descriptor_of
@@ -37,6 +38,7 @@ __all__ = ["DRIVERS", "Supervisor"]
 
 _LOOK_SECONDS: Final = 0.05         # between looks whether those who wait are still there
 _O_NONBLOCK: Final = os.O_NONBLOCK
+_PAGE: Final = 4096
 _SG_NUMBERS: Final = 0x22           # second byte of the ioctls of sg
 _SCSI_NUMBERS: Final = frozenset({Ioctl.SCSI_GET_IDLUN, Ioctl.SCSI_GET_BUS_NUMBER})
 
@@ -280,6 +282,30 @@ class Supervisor(NodeCalls):
             self._collect()
         return result
 
+    def map(self, note: Notification, file: OpenFile) -> int:
+        """mmap(2) of an sg file: the kernel maps its reserved buffer. Raises Refused, Gone and OSError."""
+        sg, length, number = file.sg, note.arguments[1], note.arguments[4] & 0xFFFFFFFF
+        if sg is None or file.line is not None or not sg.is_sg:
+            raise Refused(errno.ENODEV)
+        if note.arguments[5]:
+            raise Refused(errno.EINVAL)
+        if length > -(-sg.reserved // _PAGE) * _PAGE:
+            raise Refused(errno.ENOMEM)
+        if isinstance(sg.mapping, MappedMemory):
+            if os.readlink(f"/proc/{note.pid}/fd/{number}") != sg.mapping.name:
+                raise Refused(errno.EBUSY)      # a copy that another process has from before
+            return GO_ON
+        mapping = self._descriptors.map(note, number, file, sg.reserved)
+        sg.mapping = mapping
+
+        def closed() -> None:
+            self.unwatch(mapping.closing)
+            sg.mapping = None
+            self._descriptors.unmap(mapping)    # the last copy of the socket may go with it, which is the end
+
+        self._watch(mapping.closing, closed)
+        return GO_ON
+
     def _start(
         self, request: Request, file: OpenFile, note: Notification | None, memory: ProcessMemory, address: int
     ) -> int:                                                                                    # hot
@@ -328,7 +354,7 @@ class Supervisor(NodeCalls):
         return self._read_out(note, file, request, address)
 
     def _read_out(self, note: Notification, file: OpenFile, request: Request, address: int) -> int:
-        _take_byte(note)
+        _take_byte(note, file)
         request.finish(ProcessMemory(self._listener, note), address, now=monotonic())
         return request.size
 
@@ -417,10 +443,15 @@ def _is_nonblocking(note: Notification) -> bool:
     return bool(int(flags, 8) & _O_NONBLOCK)
 
 
-def _take_byte(note: Notification) -> None:
+def _take_byte(note: Notification, file: OpenFile) -> None:
     """Take the byte that made the descriptor readable."""
+    mapping = file.sg.mapping if file.sg is not None else None
     try:
-        with socket.socket(fileno=descriptor_of(note.pid, note.arguments[0] & 0xFFFFFFFF)) as end:
+        if isinstance(mapping, MappedMemory):
+            copy = os.dup(mapping.kept)
+        else:
+            copy = descriptor_of(note.pid, note.arguments[0] & 0xFFFFFFFF)
+        with socket.socket(fileno=copy) as end:
             end.recv(1, socket.MSG_DONTWAIT)
     except OSError:
         return

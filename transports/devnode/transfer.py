@@ -4,7 +4,7 @@ Order of checks, error numbers and what is written back are those of drivers/scs
 block/bsg.c (version 4). Bidirectional commands and CDBs of up to 260 bytes are taken by version 4, which Linux had
 until 5.1.
 
-It does NOT: map memory (SG_FLAG_MMAP_IO), or do direct IO: that flag is ignored as where /proc/scsi/sg/allow_dio is 0.
+It does NOT do direct IO: that flag is ignored as where /proc/scsi/sg/allow_dio is 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from struct import iter_unpack
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 from scsiemu.command import Buffer
 from scsiemu.sam import Status
@@ -30,7 +30,7 @@ from transports.devnode.abi import (
 )
 from transports.devnode.request import HostStatus, Memory, Refused, ScsiTask
 
-__all__ = ["MOST_TRANSFER", "Request", "V3Request", "V4Request", "begin_v3", "begin_v4"]
+__all__ = ["MOST_TRANSFER", "MappedBuffer", "Request", "V3Request", "V4Request", "begin_v3", "begin_v4"]
 
 MOST_TRANSFER: Final = 32 << 20             # what the "adapter" can do, in bytes
 _V3_LONGEST_CDB: Final = 252                # SG_MAX_CDB_SIZE
@@ -41,6 +41,16 @@ _LONGEST_MILLISECONDS: Final = (1 << 31) - 1
 _INDIRECT_DIRECTIONS: Final = frozenset((Direction.FROM_DEVICE, Direction.TO_FROM_DEVICE, Direction.UNKNOWN))
 
 _Vector: TypeAlias = Sequence[tuple[int, int]]      # address and length of each piece
+
+
+class MappedBuffer(Memory, Protocol):
+    """The reserved buffer that a program has mapped, from address 0 on.
+
+    Attributes:
+        size: bytes.
+    """
+
+    size: int
 
 
 class Request(ABC):
@@ -73,14 +83,17 @@ class Request(ABC):
 class V3Request(Request):
     """A request of version 3."""
 
-    __slots__ = ("_vector", "header")
+    __slots__ = ("_mapped", "_vector", "header")
 
     size = V3_SIZE
 
-    def __init__(self, header: SgHeader, task: ScsiTask, vector: _Vector) -> None:
+    def __init__(
+        self, header: SgHeader, task: ScsiTask, vector: _Vector, mapped: MappedBuffer | None = None
+    ) -> None:
         self.header = header
         self.task = task
         self._vector = vector
+        self._mapped = mapped
 
     @property
     def pack_id(self) -> int:
@@ -103,7 +116,7 @@ class V3Request(Request):
             count = min(len(data), task.data_in_length)
             header.resid = task.data_in_length - count
             if count and not header.flags & Flags.NO_TRANSFER:
-                _scatter(memory, self._vector, data, count)
+                _scatter(self._mapped or memory, self._vector, data, count)
         elif task.data_out:
             header.resid = outcome.data_out_residual
         status = outcome.status
@@ -123,19 +136,28 @@ class V3Request(Request):
         memory.write(address, header.encode())
 
 
-def begin_v3(memory: Memory, raw: bytes, unit: int) -> V3Request:                                # hot
-    """The request of a structure of 88 bytes, with CDB and Data-Out fetched. Raises Refused."""
+def begin_v3(memory: Memory, raw: bytes, unit: int, buffer: MappedBuffer | None = None) -> V3Request:     # hot
+    """The request of a structure of 88 bytes, with CDB and Data-Out fetched. Raises Refused.
+
+    Args:
+        buffer: that of the file, where it is mapped: SG_FLAG_MMAP_IO transfers there.
+    """
     header = SgHeader(raw)
     if header.interface_id != ord("S"):
         raise Refused(errno.ENOSYS)
+    mapped = None
     if header.flags & Flags.MMAP_IO:
-        # More than the mapped buffer, which has no bytes here.
-        raise Refused(errno.ENOMEM)
+        mapped = buffer
+        if mapped is None or header.dxfer_len > mapped.size:
+            raise Refused(errno.ENOMEM)
+        if header.flags & Flags.DIRECT_IO:
+            raise Refused(errno.EINVAL)
     if not header.cmdp or not 6 <= header.cmd_len <= _V3_LONGEST_CDB:
         raise Refused(errno.EMSGSIZE)
     cdb = memory.read(header.cmdp, header.cmd_len)
     length = header.dxfer_len
     direction = header.dxfer_direction
+    somewhere = header.dxferp or mapped is not None
     task = ScsiTask(unit, cdb, seconds=_seconds(header.timeout))
     if direction == Direction.NONE:
         if header.dxferp or length:
@@ -145,24 +167,24 @@ def begin_v3(memory: Memory, raw: bytes, unit: int) -> V3Request:               
         if not length:
             # Linux looks at the length alone since 4.13; mtx sends commands without data so.
             return V3Request(header, task, ())
-        if not header.dxferp:
+        if not somewhere:
             raise Refused(errno.EINVAL)
-    elif direction not in _INDIRECT_DIRECTIONS or (direction != Direction.FROM_DEVICE and not header.dxferp):
+    elif direction not in _INDIRECT_DIRECTIONS or (direction != Direction.FROM_DEVICE and not somewhere):
         raise Refused(errno.EINVAL)
     if length > MOST_TRANSFER:
         raise Refused(errno.EINVAL)
     vector: _Vector = ()
     if length:
-        vector = _vector(memory, header.dxferp, header.iovec_count, length)
+        vector = _vector(memory, header.dxferp, header.iovec_count, length) if mapped is None else ((0, length),)
         length = sum([count for _, count in vector])
         if not length:
             raise Refused(errno.EINVAL)
     if direction == Direction.TO_DEVICE:
         no_transfer = header.flags & Flags.NO_TRANSFER
-        task.data_out = bytes(length) if no_transfer else _gather(memory, vector)
+        task.data_out = bytes(length) if no_transfer else _gather(mapped or memory, vector)
     else:
         task.data_in_length = length
-    return V3Request(header, task, vector)
+    return V3Request(header, task, vector, mapped)
 
 
 class V4Request(Request):
