@@ -64,6 +64,7 @@ class DeviceServer:
     def __init__(self) -> None:
         self.control = ControlParameters()
         self.reserved = False
+        self.powered_at = 0.0
         self.fast_operations: list[FastOperation | None] = [None] * 256
         self.fast_reads: frozenset[int] = frozenset()
         self._table: OperationTable | None = None
@@ -95,7 +96,8 @@ class DeviceServer:
         return False
 
     def attached(self) -> None:
-        """The unit is part of a target now: `unit` and `unit.target` are there."""
+        """The unit is part of a target now: `unit` and `unit.target` are there. It is powered from now on."""
+        self.powered_at = self.unit.now
 
     def restore(self) -> Steps | None:
         """What to ask of stores before the first command: saved state, size of the medium."""

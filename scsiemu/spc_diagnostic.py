@@ -156,7 +156,7 @@ class DiagnosticOperations(CommonLogPages):
     # --------------------------------------------------------------------------------------------
 
     def _new_result(self, code: int) -> SelfTestResult:
-        result = SelfTestResult(code, int(self.unit.now / 3600))
+        result = SelfTestResult(code, int((self.unit.now - self.powered_at) / 3600))
         self._results.insert(0, result)
         del self._results[_KEPT:]
         self.self_test_progress = 0

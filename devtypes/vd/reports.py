@@ -187,13 +187,8 @@ class DiskReports(DiskModes):
             for code, condition in ((0x0001, 1), (0x0002, 2), (0x0008, 3))
         ]
 
-    def attached(self) -> None:
-        """Power on."""
-        super().attached()
-        self._powered_at = self.unit.now
-
     def _powered_minutes(self) -> int:
-        return int(self.unit.now - self._powered_at) // _MINUTE & 0xFFFFFFFF
+        return int(self.unit.now - self.powered_at) // _MINUTE & 0xFFFFFFFF
 
 
 def _error_counters(errors: ErrorCounters, processed: int) -> list[LogParameter]:

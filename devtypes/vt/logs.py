@@ -182,7 +182,7 @@ class TapeLogs(Attributes):
         return [
             _number(0x0000, self.counters.load_unload_cycles, 8),
             _number(0x0001, counted.cleanings, 8),
-            _number(0x0002, int(self.unit.now - self._switched_on) // 3600, 8),
+            _number(0x0002, int(self.unit.now - self.powered_at) // 3600, 8),
             _number(0x0004, int(self.physics.meters), 8),
             _number(0x000C, 1, 8),
             _number(0x000D, counted.loads, 8),
@@ -192,12 +192,6 @@ class TapeLogs(Attributes):
             LogParameter(0x0041, serial, LogFormat.ASCII_LIST),
             _number(0x0080, int(bool(self.preventing)), 1),
         ]
-
-    _switched_on = 0.0
-
-    def attached(self) -> None:
-        super().attached()
-        self._switched_on = self.unit.now
 
     @log_page(0x17, "Volume statistics", available=_has(0x17), standard="SSC-5 8.2.8")
     def log_volume_statistics(self) -> Iterable[LogParameter]:

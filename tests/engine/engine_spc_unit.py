@@ -45,10 +45,11 @@ class World:
         for port in self.ports:
             self.target.add_port(port)
         self.server = server or PlainServer()
-        self.unit = self.target.add_unit(0, self.server, performer=_no_store, state_performer=state)
+        self.unit = self.target.add_unit(0, self.server, performer=no_store, state_performer=state)
         self.one = Initiator(self.target, "iqn.2026-11.org.example:one", port=self.ports[0])
         self.two = Initiator(self.target, "iqn.2026-11.org.example:two", port=self.ports[1])
 
 
-def _no_store(request: object, ticket: Command) -> None:
+def no_store(request: object, ticket: Command) -> None:
+    """A performer of a unit without a medium."""
     raise AssertionError(f"SPC commands have no use for a medium: {request!r}")

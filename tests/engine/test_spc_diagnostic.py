@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_spc_unit import PlainServer, World
+from engine_spc_unit import PlainServer, World, no_store
 
 from scsiemu import asc
 from scsiemu.command import Command
@@ -34,6 +34,19 @@ def test_send_diagnostic_default_self_test() -> None:
 
     assert world.one.command("SEND DIAGNOSTIC", selftest=1).good
     assert [value[0] for value in results(world)] == [0x00] or results(world) == [bytes(4) + b"\xff" * 8 + bytes(4)]
+
+
+def test_send_diagnostic_hours_are_those_since_power_on() -> None:
+    """Self-test results have the unit's power on hours, whatever the clock said when it was switched on."""
+    world = World()
+    world.target.advance(10 * 3600.0)
+    world.target.remove_unit(0)
+    world.target.add_unit(0, PlainServer(), performer=no_store)
+    world.one.clear_attentions()
+    world.target.advance(13 * 3600.0 + 1)
+    assert world.one.command("SEND DIAGNOSTIC", selftest=1).good
+
+    assert int.from_bytes(results(world)[0][2:4], "big") == 3
 
 
 def test_send_diagnostic_nothing() -> None:
