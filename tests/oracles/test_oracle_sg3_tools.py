@@ -146,7 +146,8 @@ def test_sg3_progress(require_tool: Callable[[str], str]) -> None:
     ):
         told, ready = shell(
             f"A=/dev/sg0; {command} $A; sg_requests -p $A; sg_turs -v $A; sg_raw $A 28 0 0 0 0 0 0 0 1 0; echo ----; "
-            "sleep 1.3; sg_turs -v $A; echo code $?", "--disk", "1M,format-seconds=1,sanitize-seconds=1",
+            "until sg_turs $A >/dev/null 2>&1; do sleep 0.2; done; sg_turs -v $A; echo code $?",
+            "--disk", "1M,format-seconds=3,sanitize-seconds=3",
             require_tool=require_tool,
         )
 
