@@ -46,6 +46,7 @@ SOCKET_HALF = frozenset({
     "transports.devnode.driver_calls",
     "transports.devnode.file_calls",
     "transports.devnode.launch",
+    "transports.devnode.mapped_memory",
     "transports.devnode.path_calls",
     "transports.devnode.seccomp",
     "transports.devnode.supervisor",
