@@ -121,9 +121,15 @@ class CdbLayout:
             number |= wanted << (self.length * 8 - field.start - field.width)
         return number.to_bytes(self.length, "big")
 
-    def reserved_bit_set(self, cdb: Buffer) -> FieldPointer | None:
-        """The field pointer of the first reserved bit that is one, None where all are zero."""
+    def reserved_bit_set(self, cdb: Buffer, *, lun_ignored: bool = False) -> FieldPointer | None:
+        """The field pointer of the first reserved bit that is one, None where all are zero.
+
+        Args:
+            lun_ignored: the bits where SCSI-2 had the LUN, 7 to 5 of byte 1, may be anything where they are reserved.
+        """
         wrong = int.from_bytes(cdb[: self.length], "big") & self.reserved_mask
+        if lun_ignored and self.length <= 12:
+            wrong &= ~(0xE0 << (self.length - 2) * 8)
         if not wrong:
             return None
         bit = self.length * 8 - wrong.bit_length()

@@ -51,6 +51,7 @@ class DeviceServer:
 
     Attributes:
         peripheral_device_type: PERIPHERAL DEVICE TYPE of INQUIRY data.
+        lun_bits_ignored: CDBs may have the LUN where SCSI-2 had it, in bits that are reserved now.
         control: what the control mode page says now.
         reserved: whether any reservation is held: the fast path is closed then.
         fast_operations: by opcode; an operation without a fast form is None.
@@ -59,6 +60,7 @@ class DeviceServer:
     """
 
     peripheral_device_type: ClassVar[int] = 0x1F
+    lun_bits_ignored: ClassVar[bool] = False
     unit: LogicalUnit
 
     def __init__(self) -> None:
@@ -229,7 +231,7 @@ class DeviceServer:
             raise CheckCondition(code)
         if operation is None or command.fields is None:
             raise self._unknown(command)
-        wrong = operation.layout.reserved_bit_set(command.cdb)
+        wrong = operation.layout.reserved_bit_set(command.cdb, lun_ignored=self.lun_bits_ignored)
         if wrong is not None:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=wrong)
         if (

@@ -86,6 +86,8 @@ class OpticalBase(RemovalPrevention):
     """
 
     peripheral_device_type: ClassVar[int] = 0x05
+    # libscg, which wodim and readom are built on, writes the LUN into every CDB.
+    lun_bits_ignored: ClassVar[bool] = True
     default_product: ClassVar[str] = "VIRTUAL OPTICAL"
 
     def __init__(self, config: OpticalConfig | None = None, identity: Identity | None = None, **options: Any) -> None:

@@ -94,15 +94,14 @@ def check_device_type(factory: UnitFactory, *, seed: int = 0, random_cdbs: int =
 def check_reserved_bits(factory: UnitFactory) -> None:
     """Every reserved bit of every operation is refused with the field pointer at it (SPC-5 4.2.1)."""
     bench = _Bench(factory)
+    lun_ignored = bench.unit.server.lun_bits_ignored
     for operation in bench.unit.server.table:
         base = bench.base(operation)
-        reserved = operation.layout.reserved_mask
-        total = operation.layout.length * 8
-        for bit in range(total):
-            if not reserved >> (total - 1 - bit) & 1:
-                continue
+        for bit in range(operation.layout.length * 8):
             cdb = bytearray(base)
             cdb[bit // 8] |= 0x80 >> bit % 8
+            if operation.layout.reserved_bit_set(cdb, lun_ignored=lun_ignored) is None:
+                continue
             result = bench.execute(bytes(cdb))
             assert result.code == asc.INVALID_FIELD_IN_CDB, f"{operation.name}: {cdb.hex()}: {result}"
             assert result.sense is not None

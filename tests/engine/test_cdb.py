@@ -84,6 +84,16 @@ def test_cdb_field_pointer(field: str, pointer: FieldPointer) -> None:
     assert EXAMPLE.field(field).pointer == pointer
 
 
+@pytest.mark.parametrize(("length", "ignored"), [(6, True), (10, True), (12, True), (16, False)])
+def test_cdb_lun_of_scsi_2(length: int, ignored: bool) -> None:
+    """Where a device type ignores the LUN of SCSI-2, bits 7 to 5 of byte 1 may be set, and no other reserved bit."""
+    layout = CdbLayout(f"opcode:8 _:{length * 8 - 16} control:8")
+
+    for bit in range(8, length * 8 - 8):
+        wrong = layout.reserved_bit_set((1 << length * 8 - 1 - bit).to_bytes(length, "big"), lun_ignored=True)
+        assert (wrong is None) == (ignored and bit < 11)
+
+
 def test_cdb_usage_data() -> None:
     """Ones where fields are evaluated, zeros in reserved bits and fields not looked at, the opcode as it
     is."""

@@ -131,6 +131,18 @@ wodim dev=/dev/sg0 -msinfo 2>&1 | grep -o 'Cannot read.*'
     }
 
 
+def test_wodim_beside_other_units(material: Path, tmp_path: Path) -> None:
+    """A drive that is not LUN 0 is burnt, too, although wodim writes the LUN into its CDBs."""
+    needs_nodes()
+    script = f"wodim dev=/dev/sg1 -s gracetime=2 -tao one.iso {LOG}\n{READ_BACK}"
+    done = subprocess.run(
+        [*program(), "exec", "--disk", "1M", "--optical", f"{tmp_path}/disc,blank=cd-r", "--", "sh", "-c", script],
+        capture_output=True, text=True, check=False, timeout=100, cwd=material,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.stdout.split() == ["same"], done.stdout + done.stderr
+
+
 def test_cdrskin(burn: Run) -> None:
     """Two sessions, the second with the first one's files, each track at once; then blanked, and session at once."""
     assert burn({"sessions": ("cd-rw", f"""
