@@ -148,7 +148,7 @@ ROWS = (
     Row("sg_reset -t $A; sg_turs -v $A; sg_turs -v $B", (r"SCSI bus reset occurred(.|\n)*SCSI bus reset occurred",), 6),
     Row("sg_reset -b $A; sg_turs -v $A; sg_turs $B", (r"SCSI bus reset occurred",), 6),
     Row("sg_reset -H $A; sg_turs -v $A; sg_turs $B", (r"I_T nexus loss occurred",), 6),
-    Row("sg_scan", (r"/dev/sg0: scsi0 channel=0 id=0 lun=0\n/dev/sg1: scsi0 channel=0 id=0 lun=1",)),
+    Row("sg_scan", (r"/dev/sg0: scsi0 channel=0 id=0 lun=0 \[em\]\n/dev/sg1: scsi0 channel=0 id=0 lun=1",)),
     Row("sg_scan -i", (r"SCSIEMU +VIRTUAL DISK +0001",)),
     Row("sg_map -i -x", (r"/dev/sg0 +0 0 0 0 +0 +SCSIEMU", r"/dev/sg1 +0 0 0 1 +0 +SCSIEMU")),
     Row("sg_map26 $A", (r"does not match any other SCSI device",), 1),
