@@ -1,4 +1,4 @@
-"""Numbers of iSCSI: opcodes, flags, stages, reasons and responses (RFC 7143 clause 11, RFC 7144).
+"""Numbers of iSCSI: opcodes, flags, stages, reasons and responses (RFC 7143 clause 11, RFC 7144); connection states.
 
 Plain integers in namespaces, not enums: many are compared on the hot path.
 """
@@ -12,6 +12,7 @@ __all__ = [
     "NO_TAG",
     "AhsFlaw",
     "AsyncEvent",
+    "ConnectionState",
     "Flags",
     "IscsiTaskAttribute",
     "LoginStage",
@@ -188,3 +189,12 @@ class AhsFlaw:
     MALFORMED: Final = 1                    # lengths do not add up, or a segment comes twice
     CDB_LENGTH: Final = 2                   # extended CDB without a byte beyond 16, or of more than 260
     UNKNOWN_TYPE: Final = 4                 # a segment type that we do not know: skipped
+
+
+class ConnectionState:
+    """Where a connection is."""
+
+    LOGIN: Final = "login"
+    FULL_FEATURE: Final = "full feature"
+    CLOSING: Final = "closing"              # what is queued is sent, nothing more is taken
+    CLOSED: Final = "closed"

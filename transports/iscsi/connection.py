@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Buffer
 from scsiemu.sense import Sense
-from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, RejectReason
-from transports.iscsi.framing import FramingError, PduReader, gather
+from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, ConnectionState, RejectReason
+from transports.iscsi.framing import FramingError, PduReader, PlainCommand, gather
 from transports.iscsi.login import LoginLimits, LoginRefusal, LoginResult, LoginStatus, TargetLogin
 from transports.iscsi.login_policy import ConnectionPolicy
 from transports.iscsi.logout import log_out
@@ -54,21 +54,13 @@ from transports.iscsi.text_exchange import TextExchange
 if TYPE_CHECKING:
     from transports.iscsi.node import TargetNode
 
-__all__ = ["ConnectionState", "TargetConnection"]
+__all__ = ["TargetConnection"]
 
 _MASK: Final = 0xFFFFFFFF
 # Data segments shorter than this are put together in the reader's own buffer rather than received in place.
 _IN_PLACE_MINIMUM: Final = 4096
-_ALL: Final = 1 << 30
-
-
-class ConnectionState:
-    """Where a connection is."""
-
-    LOGIN: Final = "login"
-    FULL_FEATURE: Final = "full feature"
-    CLOSING: Final = "closing"              # what is queued is sent, nothing more is taken
-    CLOSED: Final = "closed"
+_FEW: Final = 4                         # commands: less is not worth a system call of its own
+_NO_COMMANDS: Final[list[PlainCommand]] = []
 
 
 class TargetConnection:
@@ -87,17 +79,18 @@ class TargetConnection:
         plain_data_in: up to here Data-In is one PDU.
         digests: PDUs have one.
         sink_itt: the command whose buffer is being received into.
-        at_once: after so many commands in a row `receive_data` leaves the rest for `proceed`, so that the answers can
-            be sent meanwhile. All, unless the transport says otherwise.
+        at_once: after half of the commands that came together, or so many, `receive_data` leaves the rest for
+            `proceed`, so that the answers can be sent meanwhile. 0, unless the transport sets it: leaves nothing.
         rest: `proceed` must be called before the next bytes are given, and before the buffer is used again.
         close_reason: why it ends, for the log: never raw bytes of the peer.
     """
 
     __slots__ = (
-        "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login", "_nop_ttt",
-        "_opened", "_reader", "_sent", "_sunk", "_text", "address", "at_once", "cid", "close_reason", "data_digest",
-        "deaf", "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "out", "peer",
-        "plain_data_in", "queued", "rest", "session", "sink_itt", "stat_sn", "state", "user",
+        "_commands", "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
+        "_nop_ttt", "_opened", "_part", "_reader", "_sent", "_sunk", "_text", "address", "at_once", "cid",
+        "close_reason", "data_digest", "deaf", "digests", "dirty", "group", "header_digest", "local",
+        "max_send_data", "node", "out", "peer", "plain_data_in", "queued", "rest", "session", "sink_itt",
+        "stat_sn", "state", "user",
     )
 
     def __init__(self, node: TargetNode, *, peer: str, local: tuple[str, int], group: int, now: float) -> None:
@@ -122,7 +115,9 @@ class TargetConnection:
         self.plain_data_in = 0
         self.digests = False
         self.sink_itt = -1
-        self.at_once = _ALL
+        self.at_once = 0
+        self._commands = _NO_COMMANDS       # cut off already, for `proceed`
+        self._part = _FEW                   # and how many of them at a time
         self.rest = False
         self._sunk: Pdu | None = None
         self._reader = PduReader()
@@ -189,17 +184,24 @@ class TargetConnection:
         try:
             while True:
                 if session is not None and not session.held:
-                    commands = reader.plain_commands(self.at_once)
+                    commands, self._commands = self._commands, _NO_COMMANDS
+                    if not commands:
+                        commands = reader.plain_commands()
+                        # Half of what has come, so that the initiator has something to do meanwhile.
+                        self._part = min(max(len(commands) + 1 >> 1, _FEW), self.at_once) or len(commands)
                     if commands:
-                        taken = session.plain_commands(commands)
+                        part = self._part
+                        some = commands if len(commands) <= part else commands[:part]
+                        taken = session.plain_commands(some)
                         if self.deaf:
                             return
-                        if taken < len(commands):
-                            reader.put_back(commands[taken])
-                        elif reader.empty:
-                            return
-                        elif taken == self.at_once:
+                        if taken < len(some):
+                            reader.put_back(some[taken])
+                        elif len(commands) > part:
+                            self._commands = commands[part:]
                             self.rest = True
+                            return
+                        elif reader.empty:
                             return
                 pdu = reader.next_pdu()
                 if pdu is None:

@@ -121,8 +121,8 @@ class PduReader:
         self._position = 0
         self._held = True
 
-    def plain_commands(self, most: int) -> list[PlainCommand]:                                  # hot
-        """Cut off the plain SCSI Command PDUs that come next and are there as a whole, `most` of them.
+    def plain_commands(self) -> list[PlainCommand]:                                            # hot
+        """Cut off the plain SCSI Command PDUs that come next and are there as a whole.
 
         What is not plain (AHS, priority, immediate, a digest error) is for `next_pdu`, and so is what the caller does
         not want after all: see `put_back`.
@@ -136,7 +136,7 @@ class PduReader:
         size = len(view)
         longest = self.max_data_segment_length
         digests = self.header_digest or self.data_digest
-        while size - position >= BHS_LENGTH and len(commands) < most:
+        while size - position >= BHS_LENGTH:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
                 break
