@@ -11,10 +11,9 @@ from __future__ import annotations
 import bz2
 import struct
 import zlib
-from collections.abc import Mapping
 from typing import Any, Final
 
-from devtypes.vt.images.pieces import TapeBlock, TapeMark, TapePartition
+from devtypes.vt.images.pieces import ScanningReader, TapeBlock, TapeMark, TapePartition
 from scsiemu.io_requests import StoreCapabilities
 from scsiemu.media_formats import Appender, Asking, MediaFormat, MediaReader, MediaWriter, Piece, Scanner, unusable
 from scsiemu.unit_options import UnitArgument
@@ -32,22 +31,10 @@ _CHUNK: Final = 0xFFFF
 _MOST: Final = (1 << 24) - 1        # bytes of a block on any tape of ours
 
 
-class _Reader:
+class _Reader(ScanningReader):
     def __init__(self, capabilities: StoreCapabilities) -> None:
-        self._scanner = Scanner(capabilities.size)
+        super().__init__(Scanner(capabilities.size))
         self._before = 0
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def total(self) -> int:
-        return self._scanner.size
-
-    @property
-    def done(self) -> int:
-        return self._scanner.position
 
     def next(self) -> Asking[Piece | None]:
         begin = self._scanner.position

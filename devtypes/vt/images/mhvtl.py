@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from crc32c import crc32c
 
 from devtypes.vt.images.lzo import LzoError, decompress
-from devtypes.vt.images.pieces import TapeBlock, TapeMark
+from devtypes.vt.images.pieces import ScanningReader, TapeBlock, TapeMark
 from scsiemu.io_requests import Read, StoreCapabilities
 from scsiemu.media import Mount, Unmount
 from scsiemu.media_formats import Asking, Damage, MediaFormat, MediaReader, Piece, Scanner, unusable
@@ -42,23 +41,14 @@ class _Flag:
     CHECKSUM: Final = 8
 
 
-class _Reader:
+class _Reader(ScanningReader):
     """Index records are read many at a time: then `data` is mounted in place of `indx`."""
 
     def __init__(self, objects: int, size: int) -> None:
+        super().__init__(Scanner(size), {"objects": objects})
         self._objects = objects
         self._number = 0
         self._index: bytes = b""
-        self._scanner = Scanner(size)
-        self.facts: Mapping[str, Any] = {"objects": objects}
-
-    @property
-    def total(self) -> int:
-        return self._scanner.size
-
-    @property
-    def done(self) -> int:
-        return self._scanner.position
 
     def next(self) -> Asking[Piece | None]:
         if self._number >= self._objects:

@@ -1,11 +1,14 @@
-"""What every tape image is made of: blocks, filemarks, partitions."""
+"""What every tape image is made of: blocks, filemarks, partitions; and what its readers have in common."""
 
 from __future__ import annotations
 
-from scsiemu.command import Buffer
-from scsiemu.media_formats import Piece
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["TapeBlock", "TapeMark", "TapePartition"]
+from scsiemu.command import Buffer
+from scsiemu.media_formats import Piece, Scanner
+
+__all__ = ["ScanningReader", "TapeBlock", "TapeMark", "TapePartition"]
 
 
 class TapeBlock(Piece):
@@ -41,3 +44,25 @@ class TapePartition(Piece):
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+class ScanningReader:
+    """A reader that goes through an image from one end to the other.
+
+    Attributes:
+        facts: see `MediaReader`.
+    """
+
+    def __init__(self, scanner: Scanner, facts: Mapping[str, Any] | None = None) -> None:
+        self._scanner = scanner
+        self.facts: Mapping[str, Any] = facts or {}
+
+    @property
+    def total(self) -> int:
+        """Bytes of the image."""
+        return self._scanner.size
+
+    @property
+    def done(self) -> int:
+        """Bytes of it that are behind the reader."""
+        return self._scanner.position

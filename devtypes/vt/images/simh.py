@@ -8,10 +8,9 @@ marks, FFFFFFFEh erase gaps, FFFFFFFFh the end of the medium. E11 images, which 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from typing import Any, Final
 
-from devtypes.vt.images.pieces import TapeBlock, TapeMark, TapePartition
+from devtypes.vt.images.pieces import ScanningReader, TapeBlock, TapeMark, TapePartition
 from scsiemu.io_requests import StoreCapabilities
 from scsiemu.media_formats import (
     Appender,
@@ -37,22 +36,10 @@ _ERROR: Final = 0x80000000
 _LENGTH: Final = 0x00FFFFFF
 
 
-class _Reader:
+class _Reader(ScanningReader):
     def __init__(self, capabilities: StoreCapabilities) -> None:
-        self._scanner = Scanner(capabilities.size)
+        super().__init__(Scanner(capabilities.size))
         self._number = 0
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def total(self) -> int:
-        return self._scanner.size
-
-    @property
-    def done(self) -> int:
-        return self._scanner.position
 
     def next(self) -> Asking[Piece | None]:
         while True:

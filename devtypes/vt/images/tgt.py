@@ -8,10 +8,9 @@ first is of the beginning of tape and is followed by the memory of the medium, w
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from devtypes.vt.images.pieces import TapeBlock, TapeMark
+from devtypes.vt.images.pieces import ScanningReader, TapeBlock, TapeMark
 from scsiemu.io_requests import Read, StoreCapabilities
 from scsiemu.media_formats import Asking, Damage, MediaFormat, MediaReader, Piece, Scanner, unusable
 from scsiemu.unit_options import UnitArgument
@@ -33,20 +32,11 @@ class _Type:
     FILEMARK: Final = 0x40
 
 
-class _Reader:
+class _Reader(ScanningReader):
     def __init__(self, size: int, first: int, capacity: int) -> None:
-        self._scanner = Scanner(size, first)
+        super().__init__(Scanner(size, first), {"capacity": capacity})
         self._before = 0
         self._number = 0
-        self.facts: Mapping[str, Any] = {"capacity": capacity}
-
-    @property
-    def total(self) -> int:
-        return self._scanner.size
-
-    @property
-    def done(self) -> int:
-        return self._scanner.position
 
     def next(self) -> Asking[Piece | None]:
         at = self._scanner.position
