@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scsiemu.operations import Operation
     from scsiemu.sense import Sense
 
-__all__ = ["Buffer", "Command", "Completion", "DataOutRequest", "Steps", "TaskState"]
+__all__ = ["Buffer", "Command", "Completion", "DataOutRequest", "Steps", "TaskState", "completion_of"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -175,3 +175,14 @@ class DataOutRequest:
             command.buffer = bytearray(self.offset + self.length)
             command.buffer[: self.offset] = command.data_out[: self.offset]
         return memoryview(command.buffer)[self.offset :]
+
+
+def completion_of(command: Command, ended: Completion | Buffer) -> Completion:
+    """What `Target.execute` returned, as a completion: Data-In alone is GOOD, with `Command.wanted` of Data-Out."""
+    if isinstance(ended, Completion):
+        completion = ended
+    else:
+        completion = Completion(ended)
+        completion.data_out_wanted = command.wanted
+    completion.command = command
+    return completion

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from scsiemu import asc
-from scsiemu.command import Buffer, Command, Completion, DataOutRequest, TaskState
+from scsiemu.command import Buffer, Command, Completion, DataOutRequest, TaskState, completion_of
 from scsiemu.device_server import DeviceServer
 from scsiemu.errors import IoFailed, LocalProtocolError
 from scsiemu.events import (
@@ -219,13 +219,7 @@ class Target:
         ended = self.execute(command)
         if ended is None:
             return
-        if ended.__class__ is not Completion:
-            wanted = command.wanted
-            ended = Completion(ended)  # type: ignore[arg-type]  # Data-In
-            ended.data_out_wanted = wanted
-        completion: Completion = ended
-        completion.command = command
-        self.completions.append(completion)
+        self.completions.append(completion_of(command, ended))
 
     def execute(self, command: Command) -> Completion | Buffer | None:  # hot
         """Take a command, as `submit` does, but return how it ended where it has ended at once.

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from scsiemu import asc
-from scsiemu.command import Command, Completion, DataOutRequest
+from scsiemu.command import Command, Completion, DataOutRequest, completion_of
 from scsiemu.nexus import Nexus
 from scsiemu.sam import Status, TaskAttribute, TaskManagementFunction
 from scsiemu.sense import Sense, SenseCode
@@ -241,12 +241,7 @@ class Session:
             tasks[itt] = command
             self._pledged += command.data_in_length
             if ended is not None:
-                if ended.__class__ is not Completion:
-                    wanted = command.wanted
-                    ended = Completion(ended)  # type: ignore[arg-type]  # see above
-                    ended.data_out_wanted = wanted
-                ended.command = command
-                self.complete(ended)
+                self.complete(completion_of(command, ended))
             self.node.settle(target)
         if out and not connection.dirty:
             connection.mark_dirty()
