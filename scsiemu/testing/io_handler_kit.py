@@ -3,6 +3,8 @@
     def test_check_io_handler(tmp_path):
         check_io_handler(lambda size: open_store(path=..., size=size))
 
+A handler whose stores can only be read runs `check_read_only_io_handler(factory, content)` instead.
+
 What a store lacks is asked through `io_emulation`, as the engine does; late answers are waited for with
 select on the store's fileno, a bounded time. It does NOT measure speed, nor cut the power: durability is the
 store's own test.
@@ -35,7 +37,7 @@ from scsiemu.io_requests import (
     Write,
 )
 
-__all__ = ["check_io_handler", "collect", "perform"]
+__all__ = ["check_io_handler", "check_read_only_io_handler", "collect", "perform"]
 
 _PATIENCE: Final = 30.0         # seconds that an answer may take
 _SIZE: Final = 1 << 20
@@ -123,8 +125,26 @@ def check_io_handler(
             _check_read_only(store)
         finally:
             store.close()
+    _check_no_descriptors_since(descriptors)
+
+
+def check_read_only_io_handler(factory: Callable[[], Store], content: Buffer) -> None:
+    """Assert everything that the engine takes for granted of a byte store that is never written.
+
+    Args:
+        factory: opens the store.
+        content: all that it holds, 16 KiB or more.
+    """
+    descriptors = _descriptors()
+    for check in (_check_read_only, _check_read_only_range, _check_read_only_late, _check_close):
+        _with_store(lambda _: factory(), len(content), check)
+    _with_store(lambda _: factory(), len(content), lambda store: _check_content(store, bytes(content)))
+    _check_no_descriptors_since(descriptors)
+
+
+def _check_no_descriptors_since(before: set[tuple[int, str]]) -> None:
     gc.collect()
-    leaked = _descriptors() - descriptors
+    leaked = _descriptors() - before
     assert not leaked, f"descriptors left open: {leaked}"
 
 
@@ -432,6 +452,53 @@ def _check_read_only(store: Store) -> None:
     _done(store, Flush())
     _map(store, 0, store.capabilities.size)
     _same(_read(store, 0, store.capabilities.size), content)
+
+
+def _check_read_only_range(store: Store) -> None:
+    size = store.capabilities.size
+    refused: tuple[IoRequest[Any], ...] = (
+        Read(size, 1), Read(size - 1, 2), Read(-1, 1), Read(-4096, 4096), Read(1 << 80, 512), Read(0, size + 1),
+    )
+    for request in refused:
+        _refused(store, request, IoFault.OUT_OF_RANGE)
+    _refused(store, _UnknownRequest(), IoFault.UNSUPPORTED)
+    if not store.capabilities.extents:
+        _refused(store, Extents(0, 4096), IoFault.UNSUPPORTED)
+
+
+def _check_read_only_late(store: Store) -> None:
+    """Many requests at once: each is answered exactly once, with what it asked for."""
+    size = store.capabilities.size
+    wanted: dict[Any, int] = {}
+    for index in range(100):
+        offset = index * 4099 % (size - 8192)
+        ticket = _Ticket(f"{index}: {offset}")
+        answer = store.submit(Read(offset, 8192), cast(Ticket, ticket))  # opaque to stores
+        assert not isinstance(answer, IoFailed), f"{ticket}: {answer}"
+        if answer is PENDING:
+            wanted[ticket] = offset
+        else:
+            _same(answer, _read(store, offset, 8192), f"{ticket} answered at once")
+    answers = collect(store, len(wanted)) if wanted else {}
+    assert answers.keys() == wanted.keys()
+    for ticket, offset in wanted.items():
+        assert not isinstance(answers[ticket], IoFailed), f"{ticket}: {answers[ticket]}"
+        _same(answers[ticket], _read(store, offset, 8192), f"{ticket} answered late")
+    assert list(store.reap()) == []
+
+
+def _check_content(store: Store, content: bytes) -> None:
+    """All of it in steps of many lengths, and pieces that begin and end anywhere."""
+    size = len(content)
+    assert store.capabilities.size == size
+    for step in (size, 65_536, 12_345):
+        for offset in range(0, size, step):
+            length = min(step, size - offset)
+            _same(_read(store, offset, length), content[offset : offset + length], f"{length} bytes at {offset}")
+    for index in range(500):
+        offset = index * 7919 % size
+        length = min(index * 37 % 5000, size - offset)
+        _same(_read(store, offset, length), content[offset : offset + length], f"{length} bytes at {offset}")
 
 
 def _check_model(factory: Callable[[int], Store], examples: int) -> None:

@@ -13,6 +13,7 @@ from iohandlers.cue import open_store
 from scsiemu.errors import IoFailed
 from scsiemu.io_requests import Flush, Read, Write
 from scsiemu.media import CUE_MAGIC
+from scsiemu.testing.io_handler_kit import check_read_only_io_handler
 
 
 def wave(samples: bytes, rate: int = 44100) -> bytes:
@@ -44,6 +45,23 @@ def test_store_cue_layout(tmp_path: Path) -> None:
     with pytest.raises(IoFailed):
         ask(store, Write(0, 1, b"x"))
     store.close()
+
+
+def test_check_read_only_io_handler(tmp_path: Path) -> None:
+    """The conformance kit, over a sheet and three files: one of them WAVE, one of them empty."""
+    pattern = bytes(index * 7 % 251 for index in range(40_000))
+    (tmp_path / "one.bin").write_bytes(pattern)
+    (tmp_path / "none.bin").write_bytes(b"")
+    (tmp_path / "two.wav").write_bytes(wave(pattern[::-1]))
+    (tmp_path / "disc.cue").write_text('FILE one.bin BINARY\nFILE none.bin BINARY\nREM two\nFILE two.wav WAVE\n')
+    first = 20 + len("\n".join((f"FILE {0:020} {0:020} BINARY", f"FILE {0:020} {0:020} BINARY", "REM two",
+                                f"FILE {0:020} {0:020} BINARY")))
+    places = ((first, 40_000), (first + 40_000, 0), (first + 40_000, 40_000))
+    lines = [f"FILE {at:020} {length:020} BINARY" for at, length in places]
+    sheet = "\n".join((*lines[:2], "REM two", lines[2])).encode()
+    content = CUE_MAGIC + len(sheet).to_bytes(4, "big") + sheet + pattern + pattern[::-1]
+
+    check_read_only_io_handler(lambda: open_store(path=tmp_path / "disc.cue"), content)
 
 
 @pytest.mark.parametrize("name", [

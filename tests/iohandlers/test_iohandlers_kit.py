@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
+from pathlib import Path
 
 import pytest
 
 from iohandlers import file, memory
 from iohandlers.memory import MemoryStore
+from scsiemu import registry
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import PENDING, Discard, Extent, Extents, Fill, Flush, Read, Resize, Write
-from scsiemu.testing.io_handler_kit import check_io_handler
+from scsiemu.testing.io_handler_kit import check_io_handler, check_read_only_io_handler
 
 
 class StaleMemory(MemoryStore):
@@ -217,3 +220,102 @@ def test_kit_unsupported_named():
             return super().submit(request, ticket)
 
     check_io_handler(Bare, examples=5)
+
+
+CONTENT = bytes(index * 7 % 251 for index in range(50_000))
+
+
+class Pressed(MemoryStore):
+    """A store that can only be read, as it should be."""
+
+    def __init__(self):
+        super().__init__(len(CONTENT), read_only=True)
+
+    def submit(self, request, ticket):
+        answer = super().submit(request, ticket)
+        if isinstance(request, Read) and not isinstance(answer, IoFailed):
+            return CONTENT[request.offset : request.offset + request.length]
+        return answer
+
+
+class PressedOtherwise(Pressed):
+    """Has another byte somewhere."""
+
+    def submit(self, request, ticket):
+        answer = super().submit(request, ticket)
+        if isinstance(request, Read) and isinstance(answer, bytes) and request.offset <= 40_000 < request.offset + len(
+            answer
+        ):
+            answer = bytearray(answer)
+            answer[40_000 - request.offset] ^= 1
+        return answer
+
+
+class PressedShort(Pressed):
+    """Cuts long reads."""
+
+    def submit(self, request, ticket):
+        answer = super().submit(request, ticket)
+        return answer[:4096] if isinstance(request, Read) and isinstance(answer, bytes) else answer
+
+
+class PressedWritable(Pressed):
+    """Takes a write."""
+
+    def submit(self, request, ticket):
+        return None if isinstance(request, Write) else super().submit(request, ticket)
+
+
+class PressedEndless(Pressed):
+    """Reads zeros past the end."""
+
+    def submit(self, request, ticket):
+        answer = super().submit(request, ticket)
+        past = isinstance(request, Read) and isinstance(answer, IoFailed) and answer.fault == IoFault.OUT_OF_RANGE
+        return bytes(request.length) if past and 0 <= request.offset < 1 << 30 else answer
+
+
+class PressedUnclosed(Pressed):
+    """Goes on after its end."""
+
+    def close(self):
+        pass
+
+
+def test_kit_read_only_passes():
+    """A store as it should be."""
+    check_read_only_io_handler(Pressed, CONTENT)
+
+
+@pytest.mark.parametrize(
+    "broken", [PressedOtherwise, PressedShort, PressedWritable, PressedEndless, PressedUnclosed]
+)
+def test_kit_read_only_finds(broken):
+    """Each broken store fails the kit."""
+    with pytest.raises(AssertionError):
+        check_read_only_io_handler(broken, CONTENT)
+
+
+BYTES = {"check_io_handler", "check_read_only_io_handler"}
+OBJECTS = {"check_object_store"}
+# It keeps named values, and no bytes.
+NO_STORE = {"state"}
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.names(registry.IOHANDLERS)) - NO_STORE))
+def test_kit_is_run_by_every_handler(name):
+    """A test module that uses the handler runs its kit."""
+    run = set()
+    for path in set(Path(__file__).parent.glob("test_*.py")) - {Path(__file__)}:
+        tree = ast.parse(path.read_text())
+        imported = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
+        if any(f".{name}." in f".{each}." for each in imported):
+            run |= {
+                node.func.id for node in ast.walk(tree)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            }
+
+    assert run & (OBJECTS if name.startswith("objects_") else BYTES)
