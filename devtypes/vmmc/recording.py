@@ -447,6 +447,7 @@ class Recorder(OpticalModes):
         seconds = self.config.long_seconds
         if immed and seconds:
             self.ongoing = Ongoing(code, self.unit.now, seconds)
+            self.tell_busy()
             self.unit.start_background(self._busy(steps, seconds), "long operation")
             return Completion()
         return self._after(steps, seconds)
@@ -456,6 +457,7 @@ class Recorder(OpticalModes):
             return (yield from self._after(steps, seconds))
         finally:
             self.ongoing = None
+            self.tell_busy()
 
     @staticmethod
     def _after(steps: Steps, seconds: float) -> Steps:

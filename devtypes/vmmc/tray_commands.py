@@ -103,6 +103,8 @@ class TrayCommands(AudioPlay):
         if mode & _PERSISTENT:
             others = [each for each, how in self.preventing.items() if how & _PERSISTENT and each is not command.nexus]
             if others:
+                if mode & 1:
+                    self.tell_control_requested()
                 raise CheckCondition(asc.PERSISTENT_PREVENT_CONFLICT, field="prevent")
             if self.tray.is_open and mode & 1:
                 raise CheckCondition(asc.MEDIUM_NOT_PRESENT_TRAY_OPEN)
@@ -112,6 +114,7 @@ class TrayCommands(AudioPlay):
             self.preventing[command.nexus] = held
         else:
             self.preventing.pop(command.nexus, None)
+        self.tell_control()
         return Completion()
 
     @operation(
@@ -132,8 +135,7 @@ class TrayCommands(AudioPlay):
         """The button in front: the tray opens or closes, or, while that is prevented, hosts are asked."""
         if self.preventing:
             self.tell_media(MediaEvent.EJECT_REQUEST)
-            # A key of the drive was pressed; that it is the one which ejects is the media event's part.
-            self.tell(EventClass.EXTERNAL_REQUEST, 1, 0x80 if self.persistently_prevented else 0)
+            self.tell_key()
         elif self.tray.is_open:
             self.put_in(Input.CLOSE)
         else:

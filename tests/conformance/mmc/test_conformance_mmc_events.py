@@ -165,3 +165,144 @@ def test_prevent_persistently_is_told(drive: Drive) -> None:
     drive.good(prevent(3))
 
     assert drive.event(CHANGE)[1][1] & 0x80
+
+
+# --- the persistent prevent state, and who has control ---------------------------------------------------------------
+
+PERSISTENT = 0x80
+PREVENTED = 1
+REQUEST, GRANT, RELEASE = 1, 2, 3
+
+
+@pytest.mark.parametrize("classes", [CHANGE, EXTERNAL, INITIATORS], ids=["change", "external", "initiators"])
+@clause("MMC-6 6.6.3")
+def test_events_persistent_prevented_bit(drive: Drive, classes: int) -> None:
+    """PERSISTENT PREVENTED is bit 7 of the status of three classes: while a nexus holds that state, for all of them."""
+    other = drive.another()
+    told = []
+    for mode in (0, 3, 1, 0, 2):
+        drive.good(prevent(mode))
+        for each in (drive, other):
+            each.events(classes)
+        told.append([each.event(classes)[1][1] & PERSISTENT for each in (drive, other)])
+
+    assert told == [[0, 0], *[[PERSISTENT] * 2] * 3, [0, 0]]
+
+
+@clause("MMC-6 6.6.3")
+def test_events_prevented_in_media(drive: Drive) -> None:
+    """Bits 7 to 2 of the media status are reserved, also while removal is prevented persistently."""
+    drive.good(prevent(3))
+    drive.events(MEDIA)
+
+    assert drive.event(MEDIA)[1] == bytes((0, 2, 0, 0))
+
+
+@pytest.mark.parametrize("mode", [1, 3], ids=["plain", "persistent"])
+@clause("MMC-6 6.6.3")
+def test_events_of_a_refused_eject(drive: Drive, mode: int) -> None:
+    """An eject that is refused is no media removal, no request of an operator and no change of features."""
+    other = drive.another()
+    other.good(prevent(mode))
+    for each in (drive, other):
+        each.events(CHANGE | EXTERNAL | MEDIA)
+    assert not drive.execute(EJECT).good
+
+    for each in (drive, other):
+        assert each.events(CHANGE | EXTERNAL | MEDIA) == []
+        assert each.event(MEDIA)[1][1] == 2
+
+
+@clause("MMC-6 6.6.3")
+def test_events_of_control(drive: Drive) -> None:
+    """Who takes the persistent prevent state and gives it back is told to the other nexus, in this order, each once."""
+    other = drive.another()
+    for each in (drive, other):
+        each.events(INITIATORS)
+    drive.good(prevent(3))
+    drive.good(prevent(2))
+
+    assert [told for _, told in other.events(INITIATORS)] == [
+        bytes((GRANT, PERSISTENT | PREVENTED, 0, 0)), bytes((RELEASE, 0, 0, 0)),
+    ]
+    assert other.events(INITIATORS) == drive.events(INITIATORS) == []
+
+
+@clause("MMC-6 6.6.3")
+def test_events_of_control_that_is_requested(drive: Drive) -> None:
+    """A nexus that is refused the persistent prevent state requests control: the one that has it hears of that."""
+    other = drive.another()
+    drive.good(prevent(3))
+    for each in (drive, other):
+        each.events(INITIATORS)
+    assert not other.execute(prevent(3)).good
+
+    (number, told), = drive.events(INITIATORS)
+    assert (number, told[:2]) == (5, bytes((REQUEST, PERSISTENT)))
+    assert other.events(INITIATORS) == []
+
+
+@clause("MMC-6 6.6.3")
+def test_events_of_control_status(drive: Drive) -> None:
+    """Status 1, prevented, is for the nexus that has not control; ready, 0, for the one that has it."""
+    other = drive.another()
+    drive.good(prevent(3))
+    for each in (drive, other):
+        each.events(INITIATORS | EXTERNAL)
+
+    for classes in (INITIATORS, EXTERNAL):
+        assert drive.event(classes)[1][1] & 0xF == 0
+        assert other.event(classes)[1][1] & 0xF == PREVENTED
+
+
+@clause("MMC-6 6.6.3")
+def test_events_of_control_that_is_lost(drive: Drive) -> None:
+    """The nexus that had control is lost: the others hear of the release."""
+    other = drive.another()
+    other.good(prevent(3))
+    drive.events(INITIATORS)
+    other.unit.close()
+
+    assert [told[0] & 0xF for _, told in drive.events(INITIATORS)] == [RELEASE]
+
+
+@clause("MMC-6 6.6.3")
+def test_events_of_control_that_a_reset_ends(drive: Drive) -> None:
+    """A reset ends the persistent prevent state: the other nexus hears of the release."""
+    other = drive.another()
+    drive.good(prevent(3))
+    other.events(INITIATORS)
+    other.unit.reset()
+
+    assert [told[0] & 0xF for _, told in other.events(INITIATORS)] == [RELEASE]
+    other.unit.attentions()
+
+
+@pytest.mark.parametrize("classes", [CHANGE, POWER, MEDIA], ids=["change", "power", "media"])
+@clause("MMC-6 6.6.1")
+def test_events_queue_of_each_nexus(drive: Drive, classes: int) -> None:
+    """Every nexus has a queue of its own for the class: it is told all events in order, whenever it asks."""
+    other = drive.another()
+    for each in (drive, other):
+        each.events(classes)
+    for _ in range(2):
+        drive.good(EJECT)
+        drive.good(LOAD)
+        drive.good(start_stop(power=2))
+        drive.good(start_stop(power=3))
+    first = drive.events(classes)
+
+    assert len(first) == 4
+    assert other.events(classes) == first
+    other.unit.attentions()
+
+
+@clause("MMC-6 6.6.1")
+def test_events_of_a_new_nexus(drive: Drive) -> None:
+    """A nexus that comes later has missed nothing."""
+    drive.good(EJECT)
+    drive.good(LOAD)
+    drive.good(prevent(3))
+    other = drive.another()
+
+    assert other.events(CHANGE | POWER | EXTERNAL | MEDIA | INITIATORS | BUSY) == []
