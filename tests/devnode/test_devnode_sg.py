@@ -44,8 +44,8 @@ def refusal(memory: FakeMemory, file: SgFile) -> int:
     ({"cmd_len": 253}, errno.EMSGSIZE),
     ({"cmdp": 0}, errno.EMSGSIZE),
     ({"cmdp": 8}, errno.EFAULT),
-    ({"dxfer_direction": 0}, errno.EINVAL),
-    ({"dxfer_direction": -6}, errno.EINVAL),
+    ({"dxfer_direction": 0, "dxfer_len": 8, "dxferp": DATA}, errno.EINVAL),
+    ({"dxfer_direction": -6, "dxfer_len": 8, "dxferp": DATA}, errno.EINVAL),
     ({"dxfer_direction": -1, "dxfer_len": 1}, errno.EINVAL),
     ({"dxfer_direction": -2, "dxfer_len": 512}, errno.EINVAL),
     ({"dxfer_direction": -2, "dxfer_len": 512, "dxferp": 1 << 60}, errno.EFAULT),
@@ -64,10 +64,12 @@ def test_sg_io_refuses(fields: dict[str, int], number: int) -> None:
     assert refusal(memory, SgFile(SG)) == number
 
 
-def test_sg_io_data_out_of_no_length() -> None:
-    """A command without data may have the direction of Data-Out, as those of mtx have."""
+@pytest.mark.parametrize("direction", [-1, -2, -3, -4, -5, 0, 1])
+@pytest.mark.parametrize("place", [0, DATA])
+def test_sg_io_of_no_length(direction: int, place: int) -> None:
+    """A command without data may have any direction: those of mtx have Data-Out, those of cdrdao none at all."""
     memory = FakeMemory()
-    v3(memory, dxfer_direction=-2, dxfer_len=0, dxferp=0)
+    v3(memory, dxfer_direction=direction, dxfer_len=0, dxferp=place)
     request = SgFile(SG).begin(memory, HEADER)
 
     assert (request.task.data_out, request.task.data_in_length) == (b"", 0)

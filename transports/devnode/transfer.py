@@ -159,26 +159,20 @@ def begin_v3(memory: Memory, raw: bytes, unit: int, buffer: MappedBuffer | None 
     direction = header.dxfer_direction
     somewhere = header.dxferp or mapped is not None
     task = ScsiTask(unit, cdb, seconds=_seconds(header.timeout))
-    if direction == Direction.NONE:
-        if header.dxferp or length:
-            raise Refused(errno.EINVAL)
+    if not length:
+        # Linux looks at the length alone since 4.13: mtx sends commands without data as Data-Out, cdrdao with 0.
         return V3Request(header, task, ())
     if direction == Direction.TO_DEVICE:
-        if not length:
-            # Linux looks at the length alone since 4.13; mtx sends commands without data so.
-            return V3Request(header, task, ())
         if not somewhere:
             raise Refused(errno.EINVAL)
     elif direction not in _INDIRECT_DIRECTIONS or (direction != Direction.FROM_DEVICE and not somewhere):
         raise Refused(errno.EINVAL)
     if length > MOST_TRANSFER:
         raise Refused(errno.EINVAL)
-    vector: _Vector = ()
-    if length:
-        vector = _vector(memory, header.dxferp, header.iovec_count, length) if mapped is None else ((0, length),)
-        length = sum([count for _, count in vector])
-        if not length:
-            raise Refused(errno.EINVAL)
+    vector = _vector(memory, header.dxferp, header.iovec_count, length) if mapped is None else ((0, length),)
+    length = sum([count for _, count in vector])
+    if not length:
+        raise Refused(errno.EINVAL)
     if direction == Direction.TO_DEVICE:
         no_transfer = header.flags & Flags.NO_TRANSFER
         task.data_out = bytes(length) if no_transfer else _gather(mapped or memory, vector)
