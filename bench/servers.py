@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 __all__ = [
-    "NAME", "SECRET", "USER", "Floor", "Ours", "Server", "Tgtd", "compile_program", "images", "run_load",
+    "NAME", "SECRET", "USER", "Floor", "Ours", "Server", "Tgtd", "TgtdProcess", "compile_program", "images", "run_load",
 ]
 
 HERE: Final = Path(__file__).parent
@@ -132,16 +132,14 @@ class Ours(Server):
         return CHAP_NAME if kind == "chap" else NAME
 
 
-class Tgtd(Server):
-    """A tgtd of our own.
+class TgtdProcess(Server):
+    """A tgtd of our own without targets: those are what a bench makes of it.
 
     Args:
         threads: I/O threads for each LUN; 16 is its default.
-        tuned: data segments of 256 KiB instead of its default of 8 KiB, unsolicited data allowed.
     """
 
-    def __init__(self, files: dict[str, Path], threads: int, *, tuned: bool = False) -> None:
-        self.name = f"tgtd -t {threads}" + (" tuned" if tuned else "")
+    def __init__(self, threads: int) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -154,21 +152,20 @@ class Tgtd(Server):
             time.sleep(0.05)
             if self._admin("show", "sys") == 0:
                 break
-        for tid, name in enumerate((NAME, CHAP_NAME, DIGEST_NAME), 1):
-            self._must("new", "target", "--tid", str(tid), "-T", name)
-            self._must("new", "logicalunit", "--tid", str(tid), "--lun", "1", "-b", "null", "--bstype", "null")
-            for store in ("file", "memory", "copied"):
-                self._must("new", "logicalunit", "--tid", str(tid), "--lun", str(LUNS[store]), "-b", str(files[store]))
-            self._must("bind", "target", "--tid", str(tid), "-I", "ALL")
-        self._must("new", "account", "--user", USER, "--password", SECRET)
-        self._must("bind", "account", "--tid", "2", "--user", USER)
-        for key in ("HeaderDigest", "DataDigest"):
-            self._must("update", "target", "--tid", "3", "-n", key, "-v", "CRC32C")
-        if tuned:
-            for key, value in (
-                ("MaxRecvDataSegmentLength", "262144"), ("FirstBurstLength", "262144"), ("InitialR2T", "No")
-            ):
-                self._must("update", "target", "--tid", "1", "-n", key, "-v", value)
+
+    def must(self, operation: str, mode: str, *words: str) -> None:
+        """Have tgtadm do it. Raises SystemExit where it does not."""
+        if self._admin(operation, mode, *words):
+            raise SystemExit(f"tgtadm {operation} {mode} {' '.join(words)} failed")
+
+    def update(self, tid: int, **parameters: str) -> None:
+        """Set parameters of a target."""
+        for key, value in parameters.items():
+            self.must("update", "target", "--tid", str(tid), "-n", key, "-v", value)
+
+    def tune(self, tid: int) -> None:
+        """Data segments of 256 KiB instead of its default of 8 KiB, unsolicited data allowed."""
+        self.update(tid, MaxRecvDataSegmentLength="262144", FirstBurstLength="262144", InitialR2T="No")
 
     def _admin(self, operation: str, mode: str, *words: str) -> int:
         return subprocess.run(
@@ -176,9 +173,29 @@ class Tgtd(Server):
             capture_output=True, check=False,
         ).returncode
 
-    def _must(self, operation: str, mode: str, *words: str) -> None:
-        if self._admin(operation, mode, *words):
-            raise SystemExit(f"tgtadm {operation} {mode} {' '.join(words)} failed")
+
+class Tgtd(TgtdProcess):
+    """A tgtd with the LUNs of the module.
+
+    Args:
+        threads: see `TgtdProcess`.
+        tuned: see `TgtdProcess.tune`.
+    """
+
+    def __init__(self, files: dict[str, Path], threads: int, *, tuned: bool = False) -> None:
+        super().__init__(threads)
+        self.name = f"tgtd -t {threads}" + (" tuned" if tuned else "")
+        for tid, name in enumerate((NAME, CHAP_NAME, DIGEST_NAME), 1):
+            self.must("new", "target", "--tid", str(tid), "-T", name)
+            self.must("new", "logicalunit", "--tid", str(tid), "--lun", "1", "-b", "null", "--bstype", "null")
+            for store in ("file", "memory", "copied"):
+                self.must("new", "logicalunit", "--tid", str(tid), "--lun", str(LUNS[store]), "-b", str(files[store]))
+            self.must("bind", "target", "--tid", str(tid), "-I", "ALL")
+        self.must("new", "account", "--user", USER, "--password", SECRET)
+        self.must("bind", "account", "--tid", "2", "--user", USER)
+        self.update(3, HeaderDigest="CRC32C", DataDigest="CRC32C")
+        if tuned:
+            self.tune(1)
 
 
 class Floor(Server):

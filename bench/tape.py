@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,7 +33,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from servers import compile_program
+from servers import Server, TgtdProcess, compile_program
 
 from transports.iscsi.client import Client, connect
 
@@ -49,12 +48,14 @@ TOGETHER: Final = 4000                      # of them in a WRITE
 TEST_UNIT_READY: Final = bytes(6)
 
 
-class Tgtd:
+class Tgtd(TgtdProcess):
     """A tgtd of our own with a tape."""
 
-    lun = 1
+    def lun(self, store: str) -> int:
+        return 1
 
     def __init__(self, folder: Path, *, tuned: bool) -> None:
+        super().__init__(threads=1)
         self.name = "tgtd tuned" if tuned else "tgtd"
         image = folder / self.name.replace(" ", "-")
         subprocess.run(
@@ -62,68 +63,35 @@ class Tgtd:
              "--type", "data", "--file", str(image), "--thin-provisioning"],
             check=True, capture_output=True,
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._control = random.randrange(1, 32000)
-        self._process = subprocess.Popen(
-            ["tgtd", "-f", "-t", "1", "-C", str(self._control), "--iscsi", f"portal=127.0.0.1:{self.port}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
-        for _ in range(100):
-            time.sleep(0.05)
-            if self._admin("show", "sys") == 0:
-                break
-        self._must("new", "target", "--tid", "1", "-T", NAME)
-        self._must(
+        self.must("new", "target", "--tid", "1", "-T", NAME)
+        self.must(
             "new", "logicalunit", "--tid", "1", "--lun", "1", "--device-type", "tape", "--bstype", "ssc",
             "-b", str(image),
         )
-        self._must("update", "logicalunit", "--tid", "1", "--lun", "1", "--params", "online=1")
-        self._must("bind", "target", "--tid", "1", "-I", "ALL")
+        self.must("update", "logicalunit", "--tid", "1", "--lun", "1", "--params", "online=1")
+        self.must("bind", "target", "--tid", "1", "-I", "ALL")
         if tuned:
-            for key, value in (
-                ("MaxRecvDataSegmentLength", "262144"), ("FirstBurstLength", "262144"), ("InitialR2T", "No")
-            ):
-                self._must("update", "target", "--tid", "1", "-n", key, "-v", value)
-
-    def _admin(self, operation: str, mode: str, *words: str) -> int:
-        return subprocess.run(
-            ["tgtadm", "-C", str(self._control), "--lld", "iscsi", "--op", operation, "--mode", mode, *words],
-            capture_output=True, check=False,
-        ).returncode
-
-    def _must(self, operation: str, mode: str, *words: str) -> None:
-        if self._admin(operation, mode, *words):
-            raise SystemExit(f"tgtadm {operation} {mode} {' '.join(words)} failed")
-
-    def stop(self) -> None:
-        """tgtd does not end on SIGTERM while it has targets."""
-        self._process.kill()
-        self._process.wait()
+            self.tune(1)
 
 
-class Ours:
+class Ours(Server):
     """Our drive, with a cartridge in a file."""
 
     name = "scsiemu"
-    lun = 0
+
+    def lun(self, store: str) -> int:
+        return 0
 
     def __init__(self, folder: Path, megabytes: int = ROOM) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "scsiemu.app.main", "serve", "--listen", "127.0.0.1:0", "--json",
              "--exit-with-parent", "--iqn", NAME, "--tape", f"{folder / 'ours'},size={megabytes}M"],
             stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd="/",
         )
-        assert self._process.stdout is not None
-        told = json.loads(self._process.stdout.readline())
+        assert self.process.stdout is not None
+        told = json.loads(self.process.stdout.readline())
         self.url: str = told["units"][0]["url"]
         self.port = int(told["portals"][0].rpartition(":")[2])
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait()
 
 
 def do(client: Client, cdb: bytes, data_out: bytes = b"", data_in: int = 0) -> Any:
@@ -159,7 +127,7 @@ def one_pass(program: Path, server: Ours | Tgtd, length: float) -> tuple[float, 
     rates = []
     for operation, span in (("write", ROOM - 256 << 20), ("read", READ_SPAN)):
         done = subprocess.run(
-            [str(program), "--port", str(server.port), "--target", NAME, "--lun", str(server.lun), "--tape",
+            [str(program), "--port", str(server.port), "--target", NAME, "--lun", str(server.lun("tape")), "--tape",
              "--op", operation, "--size", str(BLOCK), "--span", str(span), "--seconds", str(length),
              "--warmup", "0.1"],
             capture_output=True, text=True, timeout=120, check=False,
