@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-# A run in the background of a script inherits SIGINT ignored, and so would the programs that tests interrupt.
+# A run in the background of a script, or under nohup, inherits signals ignored, and so would programs that tests signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
