@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Final, cast
 
 from scsiemu.app.failure import ExitCode, Failure
@@ -72,7 +73,7 @@ def _run(words: list[str]) -> int:
         return ExitCode.OK
     name = words[0] if words else ""
     if name in _COMMANDS:
-        module = import_module(_COMMANDS[name][0])
+        module = _load(_COMMANDS[name][0])
         parser = _Parser(
             prog=f"scsiemu {name}", description=module.__doc__, epilog=_EXIT_CODES, allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -88,8 +89,20 @@ def _run(words: list[str]) -> int:
         add_arguments(parser)
         arguments = parser.parse_args(rest)
         arguments.following = following
+        del parser      # a command may last for months
         return command(arguments)
     return _overview(words)
+
+
+def _load(name: str) -> ModuleType:
+    """Import a sub-command. asyncio comes without TLS, which nothing here speaks: OpenSSL is 5 MiB of a server."""
+    if "ssl" in sys.modules or "asyncio" in sys.modules:
+        return import_module(name)
+    sys.modules["ssl"] = None  # type: ignore[assignment]  # how Python is told that a module is not to be had
+    try:
+        return import_module(name)
+    finally:
+        del sys.modules["ssl"]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -109,6 +109,26 @@ def test_serve_signal_ends_cleanly(number: int) -> None:
     assert (code, out, err) == (0, b"", b"")
 
 
+def test_serve_small_when_idle() -> None:
+    """What an idle server does not need is not in its memory: OpenSSL, importlib.metadata and what they bring."""
+    report = "import atexit, sys; atexit.register(lambda: print('imported', *sys.modules, file=sys.stderr));"
+    program = f"{report} from scsiemu.app.main import main; sys.exit(main())"
+    words = ["serve", "--listen", "127.0.0.1:0", "--exit-with-parent", "--json", "--disk", "64M"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words], bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    code, _, err = end(process)
+
+    imported = set(err.decode().split())
+    assert code == 0
+    assert {"imported", "scsiemu.target", "asyncio"} <= imported
+    assert "libcrypto" not in mapped
+    assert not imported & {"ssl", "hashlib", "importlib.metadata", "zipfile", "crc32c", "construct", "encodings.idna"}
+
+
 def test_serve_second_target() -> None:
     """Units after --target belong to it, with LUNs from 0 again."""
     with serving(

@@ -16,8 +16,6 @@ It does NOT: know Login PDUs and AuthMethod (login.py).
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
@@ -99,7 +97,7 @@ class ChapRequirement:
         secrets = list(self.users.values())
         if self.mutual is not None:
             # 9.2.1: the same secret must not be used in both directions.
-            if any(hmac.compare_digest(self.mutual.secret, secret) for secret in secrets):
+            if self.mutual.secret in secrets:
                 raise ValueError("the secret for mutual CHAP is also the secret of a user")
             secrets.append(self.mutual.secret)
         if not self.allow_weak and any(len(secret) < MIN_SECRET_LENGTH for secret in secrets):
@@ -137,9 +135,18 @@ class OutstandingChallenges:
 
 def chap_response(algorithm: int, identifier: int, secret: bytes, challenge: bytes) -> bytes:
     """The response of RFC 1994 4.1: hash of identifier, secret and challenge."""
+    import hashlib  # OpenSSL is 4 MiB: only for who uses CHAP
+
     return hashlib.new(
         ALGORITHMS[algorithm], bytes((identifier,)) + secret + challenge, usedforsecurity=False
     ).digest()
+
+
+def _same(expected: bytes, response: bytes | None) -> bool:
+    """Compare, in a time that does not tell how far they are the same."""
+    from hmac import compare_digest  # see chap_response
+
+    return compare_digest(expected, response if response is not None else b"")
 
 
 class ChapTarget:
@@ -193,7 +200,7 @@ class ChapTarget:
         tried = secret if secret is not None else nobody
         expected = chap_response(self._algorithm, self._identifier, tried, self._challenge)
         response = decode_binary(response_text, max_length=len(expected))
-        right = hmac.compare_digest(expected, response if response is not None else b"")
+        right = _same(expected, response)
         if secret is None or not right:
             raise ChapFailed("wrong CHAP name or response")
         answers = self._answer(given)
@@ -240,7 +247,7 @@ class ChapInitiator:
         random_bytes: RandomBytes,
         algorithms: Iterable[int] = tuple(ALGORITHMS),
     ) -> None:
-        if target is not None and hmac.compare_digest(target.secret, own.secret):
+        if target is not None and target.secret == own.secret:
             raise ValueError("the same CHAP secret in both directions")
         self._own = own
         self._target = target
@@ -280,7 +287,7 @@ class ChapInitiator:
         expected = chap_response(self._algorithm, self._identifier, self._target.secret, self._challenge)
         response = decode_binary(given.get("CHAP_R", ""), max_length=len(expected))
         named = self._target.name in ("", given.get("CHAP_N"))
-        if not hmac.compare_digest(expected, response if response is not None else b"") or not named:
+        if not _same(expected, response) or not named:
             raise ChapFailed("the target did not prove who it is")
         self.close()
 

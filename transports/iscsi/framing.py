@@ -26,10 +26,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TypeAlias
 
-from crc32c import crc32c
-
 from scsiemu.command import Buffer
 from scsiemu.errors import LocalProtocolError, RemoteProtocolError
+from transports.iscsi import digest
 from transports.iscsi.ahs import parse_ahs
 from transports.iscsi.codes import BHS_LENGTH, RejectReason
 from transports.iscsi.pdu import BadPdu, DataOut, Pdu, ScsiCommand, decode_bhs
@@ -229,12 +228,12 @@ class PduReader:
             return data_at, end, False
         if self.header_digest:
             wanted, = _unpack_digest(view, position + BHS_LENGTH)
-            if crc32c(view[position:position + BHS_LENGTH]) != wanted:
+            if digest.crc32c(view[position:position + BHS_LENGTH]) != wanted:
                 return data_at, _NEVER, False
         if end == data_end:
             return data_at, end, False
         wanted, = _unpack_digest(view, data_end)
-        return data_at, end, crc32c(view[data_at:data_end]) != wanted
+        return data_at, end, digest.crc32c(view[data_at:data_end]) != wanted
 
     def _assemble(self) -> Pdu | None:
         """The general way: AHS, digests, PDUs that come in pieces."""
@@ -249,7 +248,7 @@ class PduReader:
             pdu.data = self._target
             if self.data_digest:
                 padding = self._trailer_length - 4
-                crc = crc32c(self._trailer[:padding], crc32c(self._target))
+                crc = digest.crc32c(self._trailer[:padding], digest.crc32c(self._target))
                 pdu.data_digest_error = _DIGEST.pack(crc) != self._trailer[padding:]
         self._pdu = None
         self._target = _NOWHERE
@@ -268,7 +267,7 @@ class PduReader:
         ahs_end = BHS_LENGTH + head[4] * 4
         if not self._collect(head, ahs_end + 4 * self.header_digest):
             return False
-        if self.header_digest and _DIGEST.pack(crc32c(head[:ahs_end])) != head[ahs_end:]:
+        if self.header_digest and _DIGEST.pack(digest.crc32c(head[:ahs_end])) != head[ahs_end:]:
             self._end("header digest error", RejectReason.PROTOCOL_ERROR, header_digest=True)
         self._pdu = pdu = _decode_head(head, ahs_end)
         self._length = length
@@ -336,7 +335,7 @@ def gather(                                                                     
 ) -> None:
     """Append the buffers of one PDU to `out`: header (BHS and AHS), digest, data, padding, digest."""
     if header_digest:
-        header += _DIGEST.pack(crc32c(header))
+        header += _DIGEST.pack(digest.crc32c(header))
     out.append(header)
     length = len(data)
     if not length:
@@ -344,9 +343,9 @@ def gather(                                                                     
     out.append(data)
     padding = _PADDING[length & 3]
     if data_digest:
-        crc = crc32c(data)
+        crc = digest.crc32c(data)
         if padding:
-            crc = crc32c(padding, crc)
+            crc = digest.crc32c(padding, crc)
         out.append(padding + _DIGEST.pack(crc))
     elif padding:
         out.append(padding)

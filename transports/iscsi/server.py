@@ -19,7 +19,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
@@ -96,9 +96,7 @@ class IscsiTransport:
         for portal in portals:
             host, port = portal[0], portal[1]
             group = portal[2] if len(portal) > 2 else 1
-            infos = await loop.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
+            infos = await _addresses(loop, host, port)
             for family, _, _, _, address in dict.fromkeys(infos):
                 listener = _listen(family, address)
                 self._listeners[listener] = group
@@ -402,6 +400,17 @@ class _Peer:
 
 def _no_loop(*arguments: object) -> None:
     """Before `start` there is nothing to watch a socket with."""
+
+
+async def _addresses(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Any]:
+    """What to listen at, as getaddrinfo tells it. Raises OSError."""
+    try:
+        # Numbers need no thread to be looked up in, nor, as bytes, the tables of international names.
+        return socket.getaddrinfo(
+            host.encode("ascii") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
+        )
+    except (socket.gaierror, UnicodeEncodeError):
+        return await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
 
 
 def _listen(family: int, address: object) -> socket.socket:

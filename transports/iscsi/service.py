@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ class IscsiService:
 async def open_service(request: ServiceRequest) -> IscsiService:
     """Serve. Raises OSError (a portal cannot be opened) and ValueError (CHAP secrets, networks)."""
     node = TargetNode(
-        random_bytes=secrets.token_bytes, limits=_limits(request.limits), discovery_chap=_chap(request.discovery)
+        random_bytes=os.urandom, limits=_limits(request.limits), discovery_chap=_chap(request.discovery)
     )
     for offer in request.offers:
         node.add_target(_entry(offer))
