@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-# A run in the background of a script, or under nohup, inherits signals ignored, and so would programs that tests signal.
+# A run in the background or under nohup inherits signals ignored, and so would the programs that tests signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
