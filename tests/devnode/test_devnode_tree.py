@@ -100,6 +100,39 @@ def test_tree_has_no_dangling_link() -> None:
     assert numbers == {f"{node.kind.major}:{node.minor}" for node in nodes}
 
 
+def test_tree_devices_by_number() -> None:
+    """/sys/dev has every device by its number; from a node that is how eject finds out whether its medium comes out."""
+    for index, kind in enumerate((0x00, 0x01, 0x05)):
+        unit = AttachedUnit(UnitAddress(0, 0, 0, index, index), bytes((kind,)) + INQUIRY[1:], "scsiemu")
+        made = build_tree([unit], exists=lambda path: False, devices="")
+        for path in made.paths():
+            if not isinstance(entry := made.find(path), Special):
+                continue
+            node = entry.node
+            table = "block" if node.kind.block else "char"
+            place = f"/sys/dev/{table}/{node.kind.major}:{node.minor}"
+            found = resolve(place, base="/", follow=True, tree=made, readlink=lambda path: None)
+
+            assert made.find(f"{found}/dev") == Text(f"{node.kind.major}:{node.minor}\n".encode())
+
+
+def test_tree_cdrom_info() -> None:
+    """A column for each drive, the last one first: its speed in units of 177 kB/s, and what page 2Ah says it can."""
+    pages = (bytes((0x2A, 0x12, 0x3F, 0x00, 0xF1, 0x40, 0x29, 3)) + (8467).to_bytes(2, "big"), b"")
+    units = [
+        AttachedUnit(UnitAddress(0, 0, 0, lun, lun), b"\x05\x80" + INQUIRY[2:], "scsiemu", mechanism=page)
+        for lun, page in enumerate(pages)
+    ]
+    info = build_tree(units, exists=lambda path: False, devices="").find("/proc/sys/dev/cdrom/info")
+    assert isinstance(info, Text)
+    rows = dict(line.split(":", 1) for line in info.content.decode().splitlines() if ":" in line)
+
+    assert {name: rows[name].split() for name in ("drive name", "drive speed", "Can read DVD", "Can write DVD-R")} == {
+        "drive name": ["sr1", "sr0"], "drive speed": ["0", "47"], "Can read DVD": ["0", "1"],
+        "Can write DVD-R": ["0", "0"],
+    }
+
+
 def test_tree_hides_other_nodes() -> None:
     """Nodes that we have not are not there, whatever the machine has; its other files are its own."""
     assert TREE.hides("/dev/sg7")

@@ -1,8 +1,8 @@
 """What a machine with our units looks like: the entries of /dev, /sys and /proc that programs look for.
 
 Paths and contents are those of Linux 6: /sys/class/scsi_generic, /sys/class/scsi_device, /sys/class/scsi_host,
-/sys/class/bsg, /sys/class/scsi_tape, /sys/bus/scsi/devices, /proc/devices, /proc/scsi/scsi and /proc/scsi/sg. Optical
-drives alone have block devices: /sys/block, /sys/class/block, /proc/sys/dev/cdrom/info.
+/sys/class/bsg, /sys/class/scsi_tape, /sys/bus/scsi/devices, /sys/dev, /proc/devices, /proc/scsi/scsi and
+/proc/scsi/sg. Optical drives alone have block devices: /sys/block, /sys/class/block, /proc/sys/dev/cdrom/info.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["AttachedUnit", "build_tree", "character_devices"]
 _ROOT: Final = "/sys/devices/scsiemu"
 _MERGED: Final = (
     "/", "/dev", "/proc", "/proc/scsi", "/proc/sys", "/proc/sys/dev", "/sys", "/sys/block", "/sys/bus", "/sys/class",
-    "/sys/class/block", "/sys/devices",
+    "/sys/class/block", "/sys/dev", "/sys/dev/block", "/sys/dev/char", "/sys/devices",
 )
 _TAPE, _OPTICAL, _CHANGER = 0x01, 0x05, 0x08
 # Lines of /proc/sys/dev/cdrom/info: byte and bits of the capabilities page (MMC).
@@ -154,9 +154,11 @@ def _add_optical(entries: dict[str, Entry], place: str, node: Node, sectors: int
 
 def _cdrom_info(drives: Sequence[AttachedUnit]) -> str:
     """/proc/sys/dev/cdrom/info: a column for each drive, the last one first; what they can is said by page 2Ah."""
-    columns = [unit.mechanism.ljust(8, b"\0") for unit in reversed(drives)]
+    columns = [unit.mechanism.ljust(10, b"\0") for unit in reversed(drives)]
     names = "\t".join(f"sr{number}" for number in reversed(range(len(drives))))
     lines = ["CD-ROM information, Id: cdrom.c 3.20 2003/12/17", "", f"drive name:\t\t{names}"]
+    # In units of 177 kB/s, as Linux divides.
+    lines.append("drive speed:\t\t" + "\t".join(str(int.from_bytes(page[8:10], "big") // 177) for page in columns))
     lines.append("drive # of slots:\t" + "\t".join("1" for _ in columns))
     for name, at, bits in _ABILITIES:
         lines.append(f"Can {name}:\t\t" + "\t".join(str(int(bool(page[at] & bits))) for page in columns))
@@ -213,6 +215,8 @@ def _add_class(entries: dict[str, Entry], place: str, kind: str, name: str, numb
         device = f"bsg/{name}" if kind == "bsg" else name
         entries[f"{folder}/{name}/dev"] = Text(numbers.encode())
         entries[f"{folder}/{name}/uevent"] = Text(f"MAJOR={major}\nMINOR={minor}\nDEVNAME={device}\n".encode())
+        table = "block" if kind == "block" else "char"
+        entries[f"/sys/dev/{table}/{major}:{minor}"] = Link(f"../..{folder.removeprefix('/sys')}/{name}")
     entries[f"/sys/class/{kind}/{name}"] = Link(f"../../..{folder}/{name}")
 
 
