@@ -265,7 +265,7 @@ class Disc:
     @property
     def open_session(self) -> int:
         """Number of the session that tracks can be added to; the last one of a disc that takes no more."""
-        return len(self.sessions) + (0 if self.finalized or self.random else 1)
+        return len(self.sessions) + (0 if self.finalized or (self.random and self.tracks[-1].complete) else 1)
 
     @property
     def last_session(self) -> int:
@@ -294,7 +294,7 @@ class Disc:
         """READ CAPACITY's number of blocks (MMC-6 6.30): of random media all of them, else up to the lead-out of the
         last session that is closed, else what is recorded."""
         if self.random:
-            return self.capacity
+            return max((track.end for track in self.tracks if track.next > track.start), default=0)
         if self.sessions and self.kind.is_cd:
             return self.sessions[-1].lead_out
         return self.recorded_end

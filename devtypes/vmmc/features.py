@@ -74,7 +74,7 @@ def _random_readable(drive: Any) -> bytes:
 
 
 def _random_writable(drive: Any) -> bytes:
-    last = max(drive.disc.capacity - 1, 0) if drive.disc is not None else 0
+    last = max(drive.disc.capacity_end - 1, 0) if drive.disc is not None else 0
     return last.to_bytes(4, "big") + _random_readable(drive)
 
 

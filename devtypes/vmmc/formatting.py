@@ -1,6 +1,7 @@
 """BLANK and FORMAT UNIT: what makes a rewritable disc empty, and random media writable (MMC-6 6.2, 6.4).
 
-The table has the format types of each medium: how many blocks there are afterwards and which profile it is then.
+The table has the format types of media; those of a CD-RW and a DVD-RW depend on its state (`borders`). What the medium
+lists is what it takes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from devtypes.vmmc import layouts
+from devtypes.vmmc.borders import (
+    ADD,
+    FULL,
+    GROW,
+    PACKETS,
+    QUICK,
+    QUICK_ADD,
+    QUICK_GROW,
+    add_border,
+    border_formats,
+    grow_border,
+    reopen,
+)
 from devtypes.vmmc.disc import Asking, Disc
 from devtypes.vmmc.disc_format import DATA_START, make_random
 from devtypes.vmmc.recording import NOT_WRITABLE
@@ -15,7 +29,7 @@ from devtypes.vmmc.writing import Writing
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
-from scsiemu.io_requests import DataOut, Discard
+from scsiemu.io_requests import DataOut, Discard, Fill
 from scsiemu.operations import DataDirection, Result, operation
 from scsiemu.sense import CheckCondition, FieldPointer
 
@@ -28,12 +42,13 @@ _PSEUDO_OVERWRITE, _RANDOM, _SEQUENTIAL = 0, 1, 2      # FORMAT SUB-TYPE of BD-R
 
 # Format types by kind of disc.
 _TYPES: Final = {
-    "cd-rw": (0x10,), "dvd-ram": (0x00, 0x01), "dvd-rw": (0x00, 0x10, 0x15), "dvd+rw": (0x00, 0x26),
-    "bd-re": (0x00, 0x30, 0x31), "bd-r": (0x00, 0x32),
+    "dvd-ram": (0x00, 0x01), "dvd+rw": (0x00, 0x26), "bd-re": (0x00, 0x30, 0x31), "bd-r": (0x00, 0x32),
 }
 _SPARE_AS_ASKED: Final = 0x30                               # spare areas are what the number of blocks leaves
-_PACKETS: Final = {"cd-rw": 32, "dvd-rw": 16}              # blocks of a packet, of what is written so once formatted
-_WHOLE: Final = frozenset((0x26, 0x10, 0x15, 0x31))         # types without spare areas
+_WHOLE: Final = frozenset((0x26, 0x31))                     # types without spare areas
+_ALL_OF_IT: Final = frozenset((0, 0xFFFFFFFF))              # NUMBER OF BLOCKS that is none
+_FORMAT_CODE, _LEGACY_CODE = 1, 7
+_SESSION, _GROW_BIT = 0x80, 0x40                            # of the descriptor of format code 7 (MMC-2 6.1.5)
 
 
 class BlankType:
@@ -132,19 +147,17 @@ class Formatting(Writing):
     def format_capacities(self, disc: Disc) -> tuple[tuple[int, int, int], ...]:
         if not disc.takes_data and not disc.random:
             return ()
-        return tuple(
-            (number, self._blocks(disc, number), _PACKETS.get(disc.kind.name, 0))
-            for number in _TYPES.get(disc.kind.name, ())
-        )
+        if disc.kind.name in PACKETS:
+            return border_formats(disc)
+        return tuple((number, self._blocks(disc, number), 0) for number in _TYPES.get(disc.kind.name, ()))
 
     @staticmethod
     def _blocks(disc: Disc, number: int) -> int:
         """User blocks after a format: without spare areas all that there are."""
-        whole = disc.whole - disc.whole % _PACKETS.get(disc.kind.name, 1)
         if number in _WHOLE or not disc.kind.formatted:
-            return whole
+            return disc.whole
         step = disc.kind.blocks
-        return whole * disc.kind.formatted // disc.kind.capacity // step * step
+        return disc.whole * disc.kind.formatted // disc.kind.capacity // step * step
 
     @operation(
         0x04, "FORMAT UNIT", layouts.FORMAT_UNIT, data=DataDirection.OUT, needs_ready=True, exclusive=True,
@@ -153,11 +166,18 @@ class Formatting(Writing):
     def format_unit(self, command: Command, cdb: CdbFields) -> Steps:
         """Format as the descriptor of the parameter list says."""
         disc = self.check_recordable(command)
-        if disc.kind.name not in _TYPES:
+        if disc.kind.name not in _TYPES and disc.kind.name not in PACKETS:
             raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
-        if not cdb.fmtdata or cdb.format_code != 1:
+        legacy = cdb.format_code == _LEGACY_CODE and disc.kind.name == "cd-rw"
+        if not cdb.fmtdata or (cdb.format_code != _FORMAT_CODE and not legacy):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtdata" if not cdb.fmtdata else "format_code")
         data = bytes((yield from DataOut(12)))
+        if len(data) < 12:
+            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        if int.from_bytes(data[2:4], "big") != 8:
+            raise _invalid(2)
+        if legacy:
+            data = _of_code_7(data)
         blocks, number = self._asked_format(disc, data)
         steps = self._format(disc, number, blocks, subtype=data[8] & 3)
         outcome = self.perform_long(
@@ -169,17 +189,18 @@ class Formatting(Writing):
 
     def _asked_format(self, disc: Disc, data: bytes) -> tuple[int, int]:
         """Blocks and format type of the parameter list. Raises CheckCondition."""
-        if len(data) < 12:
-            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
-        if int.from_bytes(data[2:4], "big") != 8:
-            raise _invalid(2)
         blocks, number = int.from_bytes(data[4:8], "big"), data[8] >> 2
-        if number not in _TYPES[disc.kind.name]:
+        most = next((most for listed, most, _ in self.format_capacities(disc) if listed == number), None)
+        if most is None:
             raise _invalid(8)
-        most = self._blocks(disc, number)
-        if blocks in (0, 0xFFFFFFFF) or disc.kind.name in ("dvd+rw", "bd-r"):
+        step = PACKETS.get(disc.kind.name, disc.kind.blocks)
+        if number in range(GROW, QUICK + 1):                # any number, which is rounded up; 0 is none
+            blocks += -blocks % step
+            if blocks > most or (number == ADD and not blocks):
+                raise _invalid(4)
+            return blocks, number
+        if blocks in _ALL_OF_IT or disc.kind.name in ("dvd+rw", "bd-r"):
             blocks = min(blocks or most, most)
-        step = _PACKETS.get(disc.kind.name, disc.kind.blocks)
         if blocks > (disc.whole if number == _SPARE_AS_ASKED else most) or blocks % step:
             raise _invalid(4)
         if disc.kind.name == "bd-r":
@@ -189,7 +210,30 @@ class Formatting(Writing):
                 raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
         return blocks, number
 
+    def _grow(self, disc: Disc, number: int, blocks: int) -> Steps:
+        """The last border of a formatted disc becomes longer, or another one follows: what is new is zeros."""
+        quick = number in (QUICK_GROW, QUICK_ADD)
+        if number in (GROW, QUICK_GROW):
+            grow_border(disc, blocks, quick=quick)
+        else:
+            add_border(disc, blocks, quick=quick)
+        last = disc.tracks[-1]
+        if blocks:
+            yield from self._zero(last.place(last.end - blocks), blocks * last.form.size)
+        self.unsaved = True
+        yield from self.save_disc(disc)
+        return Completion()
+
+    def _zero(self, offset: int, length: int) -> Asking[None]:
+        capabilities = self.unit.capabilities
+        if capabilities is not None and capabilities.discard:
+            yield from Discard(offset, length)
+        else:
+            yield from Fill(offset, length, bytes(512))
+
     def _format(self, disc: Disc, number: int, blocks: int, *, subtype: int) -> Steps:
+        if number in (GROW, ADD, QUICK_GROW, QUICK_ADD):
+            return (yield from self._grow(disc, number, blocks))
         was_random = disc.random
         self._empty(disc)
         disc.capacity = blocks
@@ -200,13 +244,23 @@ class Formatting(Writing):
             disc.profile = _BD_R_RANDOM if subtype == _RANDOM else _BD_R_SEQUENTIAL
             disc.spare = (disc.whole - blocks) // disc.kind.blocks if subtype == _PSEUDO_OVERWRITE else None
         if disc.profile != _BD_R_SEQUENTIAL:
-            make_random(disc, blocks, packet=_PACKETS.get(disc.kind.name, 0))
+            make_random(disc, blocks, packet=PACKETS.get(disc.kind.name, 0))
+        if number == QUICK:
+            reopen(disc)
         if disc.profile == _BD_R_RANDOM:
             disc.recorded = bytearray(-(-blocks // disc.kind.blocks // 8) + 1)
         yield from self.save_disc(disc)
-        if not was_random:
+        if not was_random or (disc.kind.name in PACKETS and number != QUICK):
             yield from self._discard()
         return Completion()
+
+
+def _of_code_7(data: bytes) -> bytes:
+    """The list of format code 7 as one of code 1: a format, or with GROW more of it. Raises CheckCondition."""
+    if data[4] & _SESSION and not data[4] & _GROW_BIT:      # a further session
+        raise _invalid(4)
+    number = GROW if data[4] & _GROW_BIT else FULL
+    return data[:4] + data[8:12] + bytes((number << 2, 0, 0, PACKETS["cd-rw"]))
 
 
 def _invalid(byte: int) -> CheckCondition:

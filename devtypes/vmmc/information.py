@@ -12,6 +12,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.borders import open_border
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, DataMode, Disc, Track
 from devtypes.vmmc.layers import is_jumping, jump_address, last_jump, recorded_ranges
 from devtypes.vmmc.sector import lba_to_msf
@@ -30,7 +31,7 @@ _LEAD_IN: Final = 4500                  # sectors of a later session's lead-in
 _NO_MSF: Final = bytes((0, 0xFF, 0xFF, 0xFF))
 _NO_ADDRESS: Final = bytes((0xFF,)) * 4
 _INVISIBLE: Final = 0xFF
-_FORMATTED, _UNFORMATTED, _NO_MEDIUM = 2, 1, 3
+_FORMATTED, _UNFORMATTED, _NO_MEDIUM = 2, 1, 3       # 3: or the last session has no lead-out yet
 _AS_ASKED, _AT_INTERVALS = 1, 2         # LJRS
 
 
@@ -69,9 +70,9 @@ class Information(TrayCommands):
 
     def disc_status(self, disc: Disc) -> tuple[int, int]:
         """Disc status and state of the last session."""
-        if disc.random:
-            return (DiscStatus.COMPLETE, DiscStatus.SESSION_COMPLETE)
-        if disc.finalized:
+        if open_border(disc) is not None:
+            return (DiscStatus.INCOMPLETE, DiscStatus.INCOMPLETE)
+        if disc.random or disc.finalized:
             return (DiscStatus.COMPLETE, DiscStatus.SESSION_COMPLETE)
         if disc.blank:
             return (DiscStatus.EMPTY, DiscStatus.EMPTY)
@@ -175,15 +176,14 @@ class Information(TrayCommands):
 
     def _track_information(self, disc: Disc, track: Track) -> bytes:
         random = disc.random
-        blank = track.blank and not random
-        appendable = not track.complete and not random and disc.takes_data
-        free = max(track.end - self.next_writable(track), 0) if appendable else 0
+        blank = track.blank
+        appendable = not track.complete and disc.takes_data
+        end = disc.whole if random and appendable else track.end        # a border that grows
+        free = max(end - self.next_writable(track), 0) if appendable else 0
         recorded = track.next > track.start and not random
         data_mode = track.form.data_mode if not blank else DataMode.UNKNOWN
-        if random:
-            data_mode = DataMode.MODE_1
         flags = track.reserved << 7 | blank << 6 | track.incremental << 5 | bool(track.packet) << 4 | data_mode
-        size = track.end - track.start
+        size = end - track.start
         mode, jump, jumped = 0, 0, 0
         if is_jumping(disc):
             mode, jumped = (_AT_INTERVALS if disc.jump_interval else _AS_ASKED), last_jump(disc)
@@ -218,6 +218,8 @@ class Information(TrayCommands):
             return Completion(bytes((0, 0, 0, len(current))) + current)
         if disc.blank and not disc.formatted:
             current = struct.pack(">II", disc.capacity, _UNFORMATTED << 24 | BLOCK)
+        elif open_border(disc) is not None:
+            current = struct.pack(">II", disc.whole, _NO_MEDIUM << 24 | BLOCK)
         else:
             current = struct.pack(">II", disc.capacity_end or disc.capacity, _FORMATTED << 24 | BLOCK)
         rows = b"".join(

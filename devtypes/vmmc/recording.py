@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from devtypes.vmmc.base import Ongoing
+from devtypes.vmmc.borders import extend, restricted, restricted_place
 from devtypes.vmmc.cue_sheet import CuePlan
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
@@ -154,13 +155,13 @@ class Recorder(OpticalModes):
             raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK)
         return track, size
 
-    def _random_place(self, disc: Disc, lba: int, count: int) -> tuple[Track, int]:
+    @staticmethod
+    def _random_place(disc: Disc, lba: int, count: int) -> tuple[Track, int]:
+        if restricted(disc):
+            return restricted_place(disc, lba, count), 2048
         if lba < 0 or lba + count > disc.capacity:
             raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba")
         step = disc.kind.blocks
-        packet = disc.tracks[0].packet
-        if packet and (lba % packet or count % packet):                 # restricted overwrite: whole packets
-            raise CheckCondition(asc.INVALID_PACKET_SIZE)
         if disc.profile == 0x42:
             for cluster in range(lba // step, -(-(lba + count) // step)):
                 if disc.recorded[cluster // _BIT] >> cluster % _BIT & 1:
@@ -259,7 +260,9 @@ class Recorder(OpticalModes):
             self._shape_track(track)
         if not rehearsal:
             yield from self._store(track, lba, data, size, blocks)
-        if disc.random:
+        if disc.random and not track.complete:
+            extend(disc, track, lba + blocks)
+        elif disc.random:
             self._mark(disc, lba, blocks)
         elif disc.spare is not None and lba < track.next:
             disc.spare -= _clusters(disc, lba, blocks)

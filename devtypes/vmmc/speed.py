@@ -9,6 +9,7 @@ import struct
 from typing import Final
 
 from devtypes.vmmc import layouts
+from devtypes.vmmc.borders import restricted
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.structures import DiscStructures
@@ -84,7 +85,12 @@ class Speeds(DiscStructures):
         return Completion(length.to_bytes(4, "big") + data)
 
     def _end(self, disc: Disc) -> int:
-        return disc.capacity if disc.takes_data else disc.capacity_end
+        return self._room(disc) if disc.takes_data else disc.capacity_end
+
+    @staticmethod
+    def _room(disc: Disc) -> int:
+        """Blocks that can be there: a formatted DVD-RW may grow."""
+        return disc.whole if restricted(disc) else disc.capacity
 
     def _write_speeds(self, disc: Disc) -> list[bytes]:
         if disc.kind.pressed:
@@ -92,7 +98,7 @@ class Speeds(DiscStructures):
         read = READ_SPEEDS[disc.kind.family]
         # CAV for write: the rotation control is pure CLV, the end is exact.
         return [
-            struct.pack(">BBBBIII", 0x02, 0, 0, 0, max(disc.capacity - 1, 0), read, speed)
+            struct.pack(">BBBBIII", 0x02, 0, 0, 0, max(self._room(disc) - 1, 0), read, speed)
             for speed in WRITE_SPEEDS[disc.kind.family]
         ]
 

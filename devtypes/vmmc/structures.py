@@ -92,7 +92,7 @@ class DiscStructures(Information):
     def dvd_physical(self, disc: Disc) -> bytes:
         """Physical format information: book type, size and rate, layers, where data begins and ends."""
         kind = disc.kind
-        end = _DATA_START + max((disc.capacity if disc.random or kind.plus else disc.capacity_end) - 1, 0)
+        end = _DATA_START + max((disc.capacity if kind.plus else disc.capacity_end) - 1, 0)
         layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
         layer_end = _DATA_START + kind.capacity // 2 - 1 if kind.layers > 1 else 0
         fixed = struct.pack(

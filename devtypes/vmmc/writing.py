@@ -8,6 +8,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.borders import close_border, open_border
 from devtypes.vmmc.cue_sheet import parse_cue_sheet
 from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
@@ -181,7 +182,14 @@ class Writing(Recorder):
         if disc.random:
             if function > CloseFunction.FINALIZE_RESTRICTED and not disc.kind.plus:
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="function")
-            return self._synchronize()
+            if function != CloseFunction.SESSION or (border := open_border(disc)) is None:
+                return self._synchronize()
+            if border.blank:
+                raise CheckCondition(asc.CURRENT_PROGRAM_AREA_IS_EMPTY)
+            return self.perform_long(
+                self._close_border(disc, border), immed=bool(cdb.immed),
+                code=asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS,
+            )
         if function == CloseFunction.TRACK:
             track = self._track_to_close(disc, cdb)
             steps = self._close_track(disc, track)
@@ -191,6 +199,12 @@ class Writing(Recorder):
         else:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="function")
         return self.perform_long(steps, immed=bool(cdb.immed), code=asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS)
+
+    def _close_border(self, disc: Disc, border: Track) -> Steps:
+        """The intermediate state ends."""
+        close_border(disc, border)
+        yield from self.save_disc(disc)
+        return Completion()
 
     @staticmethod
     def _functions(disc: Disc) -> tuple[int, ...]:

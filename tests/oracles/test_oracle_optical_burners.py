@@ -231,6 +231,45 @@ dvd+rw-mediainfo /dev/sr0 | grep -e Mounted -e 'Disc status'
     }
 
 
+def test_dvd_rw_formats(burn: Run) -> None:
+    """dvd+rw-format makes a DVD-RW one whole border, or a quick one that growisofs and xorriso write into and grow."""
+    state = "dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep -e 'status' -e 'State of' | cut -d: -f2\n"
+    assert burn({
+        "full": ("dvd-rw", f"""
+dvd+rw-format -force=full /dev/sr0 {LOG}
+{state}
+{GROW} -Z /dev/sr0=one.iso {LOG}; {READ_BACK}
+"""),
+        "quick": ("dvd-rw", f"""
+dvd+rw-format -force /dev/sr0 {LOG}
+{state}
+{GROW} -Z /dev/sr0 -R -quiet d-one {LOG}
+{state}
+{GROW} -M /dev/sr0 -R -quiet d-two {LOG}
+{BOTH}
+"""),
+        "xorriso": ("dvd-rw", f"""
+xorriso -outdev /dev/sr0 -format fast {LOG}
+{state}
+xorriso -dev /dev/sr0 -map d-one / -commit_eject none {LOG}
+xorriso -dev /dev/sr0 -map d-two / -commit_eject none {LOG}
+{state}{BOTH}
+"""),
+        "again": ("dvd-rw", f"""
+dvd+rw-format -force=full /dev/sr0 {LOG}
+{GROW} -Z /dev/sr0=two.iso {LOG}
+dvd+rw-format -force /dev/sr0 {LOG}
+dvd+rw-format -blank=full /dev/sr0 {LOG}
+{state}
+{GROW} -Z /dev/sr0=one.iso {LOG}; {READ_BACK}
+"""),
+    }) == {
+        "full": ["complete", "complete", "same"],
+        "quick": ["appendable", "incomplete", "complete", "complete", "both"],
+        "xorriso": ["complete", "complete", "complete", "complete", "both"], "again": ["blank", "empty", "same"],
+    }
+
+
 # --- what is in the drive ------------------------------------------------------------------------------------------
 
 
