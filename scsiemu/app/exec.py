@@ -84,7 +84,7 @@ def command(arguments: argparse.Namespace) -> int:
     if not arguments.placed and not arguments.url:
         raise Failure("exec: no unit is given; add --disk SIZE or --url URL", ExitCode.USAGE)
     log = LineLimiter()
-    nodes = _device_nodes(told=partial(_tell, log), keep_attentions=arguments.keep_attentions)
+    nodes = _device_nodes(told=partial(_tell, log), keep_attentions=arguments.keep_attentions, warn=log)
     units = _Units(arguments)
     try:
         units.open()

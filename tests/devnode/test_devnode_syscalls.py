@@ -10,11 +10,11 @@ from struct import iter_unpack
 
 import pytest
 
-from transports.devnode.bpf import build_filter
+from transports.devnode.bpf import build_descriptor_filter, build_filter
 from transports.devnode.syscalls import ARCHITECTURES, FILE_CALLS, PATH_CALLS, UNWATCHED
 
 FIRST, END = 800, 1024
-ALLOW, NOTIFY, ERROR = 0x7FFF0000, 0x7FC00000, 0x50000
+ALLOW, NOTIFY, ERROR, TRACE = 0x7FFF0000, 0x7FC00000, 0x50000, 0x7FF00000
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
@@ -51,7 +51,7 @@ def test_syscalls_numbers(name: str) -> None:
         call: header[call] for call in ours if call in header
     }
     assert [call for call, number in ours.items() if call not in header and number < 450] == []
-    assert header["seccomp"] == ARCHITECTURES[name].seccomp
+    assert (header["seccomp"], header["munmap"]) == (ARCHITECTURES[name].seccomp, ARCHITECTURES[name].munmap)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -102,7 +102,11 @@ def cases(name: str) -> Iterator[tuple[str, tuple[int, ...], int]]:
     for call in ("read", "write", "readv", "pwritev2", "fstat", "lseek"):
         yield from ((call, (fd,), NOTIFY if fd < 3 or FIRST <= fd < END else ALLOW) for fd in (0, 2, 3, 799, 800, 1023,
                                                                                                1024))
-    for call in ("dup", "fcntl", "fchdir"):
+    for call in ("dup", "dup3"):
+        yield from ((call, (fd,), NOTIFY if fd < 3 or FIRST <= fd < END else ALLOW) for fd in (0, 3, 799, 800, 1024))
+    yield from (("fcntl", (fd, command), NOTIFY) for fd, command in ((2, 0), (900, 1030)))
+    yield from (("fcntl", (fd, command), ALLOW) for fd, command in ((2, 1), (3, 1030), (900, 3)))
+    for call in ("close", "fchdir"):
         yield from ((call, (fd,), NOTIFY if FIRST <= fd < END else ALLOW) for fd in (0, 3, 799, 800, 1023, 1024))
     yield "ioctl", (5, 0x5401), ALLOW               # TCGETS
     yield "ioctl", (900, 0x5401), NOTIFY
@@ -134,6 +138,25 @@ def test_filter_decides(name: str) -> None:
     assert wrong == []
     others = set(range(500)) - set(architecture.numbers.values())
     assert {decide(program, number, (900,), architecture.audit) for number in others} == {ALLOW}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_descriptor_filter_decides(name: str) -> None:
+    """The second filter stops calls on one descriptor, and nothing else."""
+    architecture = ARCHITECTURES[name]
+    numbers = architecture.numbers
+    program = build_descriptor_filter(architecture, 3)
+
+    def stops(call: str, *arguments: int) -> bool:
+        return {TRACE: True, ALLOW: False}[decide(program, numbers[call], arguments, architecture.audit)]
+
+    for call in ("read", "write", "readv", "pwritev2", "pread64", "fstat", "lseek", "ioctl", "dup", "dup3", "close"):
+        assert [stops(call, fd) for fd in (2, 3, 4, 803)] == [False, True, False, False], call
+    assert [stops("fcntl", 3, command) for command in (0, 1, 2, 3, 1030)] == [True, False, False, False, True]
+    assert [stops("newfstatat", 3, 1, 1, flags) for flags in (0, 0x100, 0x1000)] == [False, False, True]
+    assert [stops("statx", fd, 1, 0x1000) for fd in (3, 4)] == [True, False]
+    assert not stops("openat", 3)
+    assert decide(program, numbers["read"], (3,), 0x40000003) == ALLOW      # the first filter refuses it
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

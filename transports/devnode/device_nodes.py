@@ -59,12 +59,15 @@ class DeviceNodes:
     Args:
         told: takes what happened in targets, after every turn: fetch `Target.next_event`.
         keep_attentions: leave the unit attentions of a new nexus to the command.
+        warn: takes a sentence for the user while the command runs.
     """
 
     def __init__(
-        self, *, told: Callable[[Target], None] = lambda target: None, keep_attentions: bool = False
+        self, *, told: Callable[[Target], None] = lambda target: None, keep_attentions: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._told = told
+        self._warn = warn
         self._keep_attentions = keep_attentions
         self._hosts: dict[int, Host] = {}
         self._units: list[AttachedUnit] = []
@@ -139,7 +142,8 @@ class DeviceNodes:
         with _Signals() as signals:
             launched = launch(words, environment)
             supervisor = Supervisor(
-                tree, self._hosts, architecture, launched.listener, first=launched.first, end=launched.end
+                tree, self._hosts, architecture, launched.listener, first=launched.first, end=launched.end,
+                warn=self._warn,
             )
             exec_errors: list[int] = []
 
@@ -150,7 +154,10 @@ class DeviceNodes:
 
             def stopped() -> bool:
                 for number in signals.take():
-                    launched.signal(number)
+                    if number == signal.SIGCHLD:
+                        supervisor.children_changed()
+                    else:
+                        launched.signal(number)
                 return False
 
             try:
@@ -171,9 +178,9 @@ class DeviceNodes:
 
 
 class _Signals:
-    """SIGTERM and SIGHUP by a descriptor; SIGINT is for the command alone, which gets it from the terminal."""
+    """SIGTERM, SIGHUP and SIGCHLD by a descriptor; SIGINT is for the command alone, which gets it from the terminal."""
 
-    _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
     def __enter__(self) -> _Signals:
         self._reader, self._writer = socket.socketpair()
@@ -195,9 +202,9 @@ class _Signals:
         return self._reader.fileno()
 
     def take(self) -> list[int]:
-        """The signals that came and are to be passed on."""
+        """The signals that came, each once, but SIGINT."""
         with contextlib.suppress(OSError):
-            return [number for number in self._reader.recv(64) if number != signal.SIGINT]
+            return sorted(set(self._reader.recv(1024)) - {signal.SIGINT})
         return []
 
 

@@ -56,6 +56,10 @@ class NodeCalls:
         """mmap(2)."""
         raise Refused(errno.ENODEV)
 
+    def cover(self, note: Notification) -> None:
+        """What the call returns is a descriptor of ours, perhaps below our range. Raises Refused."""
+        raise Refused(errno.EMFILE)
+
 
 class FileCalls:
     """The handlers of one supervisor."""
@@ -202,25 +206,34 @@ class FileCalls:
 
     def _fcntl(self, note: Notification) -> int:
         command = note.arguments[1] & 0xFFFFFFFF
-        if command not in (_F_DUPFD, _F_DUPFD_CLOEXEC) or self._file(note) is None:
+        if command not in (_F_DUPFD, _F_DUPFD_CLOEXEC):
             return GO_ON
-        self._descriptors.duplicate(note, note.arguments[0] & 0xFFFFFFFF, close_on_exec=command == _F_DUPFD_CLOEXEC)
-        return LATER
+        return self._duplicate(note, close_on_exec=command == _F_DUPFD_CLOEXEC)
 
     def _dup(self, note: Notification) -> int:
+        return self._duplicate(note, close_on_exec=False)
+
+    def _duplicate(self, note: Notification, *, close_on_exec: bool) -> int:
+        """Any number will do: one of our range. Only the kernel can give one to a call that came by the tracer."""
         if self._file(note) is None:
             return GO_ON
-        self._descriptors.duplicate(note, note.arguments[0] & 0xFFFFFFFF, close_on_exec=False)
+        if note.caller is not None:
+            self._nodes.cover(note)
+            return GO_ON
+        self._descriptors.duplicate(note, note.arguments[0] & 0xFFFFFFFF, close_on_exec=close_on_exec)
         return LATER
 
     def _dup_onto(self, note: Notification) -> int:
-        """dup2(2): the kernel does it, but for nodes with drivers onto numbers whose reads and writes we do not see."""
-        file = self._file(note)
+        """dup2(2): the kernel does it; below our range, but for the standard ones, calls have to be caught."""
         number = note.arguments[1] & 0xFFFFFFFF
-        descriptors = self._descriptors
-        if file is not None and file.line is not None and _STANDARD <= number < descriptors.first:
-            raise Refused(errno.EMFILE)
-        descriptors.number_changes(number)
+        if _STANDARD <= number < self._descriptors.first and (file := self._file(note)) is not None:
+            try:
+                self._nodes.cover(note)
+            except Refused:
+                if file.line is not None:
+                    raise
+                # The ioctls of sg are caught at any number, and are all that most programs want of it.
+        self._descriptors.number_changes(number)
         return GO_ON
 
     def _map(self, note: Notification) -> int:

@@ -10,15 +10,15 @@ import errno
 import fcntl
 import os
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from scsiemu.command import Buffer
 from transports.devnode.request import Refused
 from transports.devnode.syscalls import Architecture
 
 __all__ = [
-    "Gone", "Listener", "Notification", "ProcessMemory", "descriptor_of", "install_filter", "no_new_privileges",
-    "parent_death_signal", "read_directory", "read_string", "subreaper", "watch_closing",
+    "Caller", "Gone", "Listener", "Notification", "ProcessMemory", "descriptor_of", "install_filter",
+    "no_new_privileges", "parent_death_signal", "read_directory", "read_string", "subreaper", "watch_closing",
 ]
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -80,6 +80,19 @@ _small: Final = ctypes.create_string_buffer(_SMALL)
 _small_at: Final = ctypes.addressof(_small)
 
 
+class Caller(Protocol):
+    """A call that came by another way than the listener's."""
+
+    def answer(self, value: int) -> None:
+        """The call returns `value`, below 0 an error."""
+
+    def go_on(self) -> None:
+        """The kernel does what the call says."""
+
+    def is_there(self) -> bool:
+        """Whether the call still waits."""
+
+
 class Notification:
     """A system call that waits for us.
 
@@ -88,15 +101,19 @@ class Notification:
         pid: of the thread that made it.
         number: of the call.
         arguments: six of them, 64 bits each.
+        caller: where the thread waits for its tracer, not for the listener: who is answered. Then `id` means nothing.
     """
 
-    __slots__ = ("arguments", "id", "number", "pid")
+    __slots__ = ("arguments", "caller", "id", "number", "pid")
 
-    def __init__(self, identifier: int, pid: int, number: int, arguments: tuple[int, ...]) -> None:
+    def __init__(
+        self, identifier: int, pid: int, number: int, arguments: tuple[int, ...], caller: Caller | None = None
+    ) -> None:
         self.id = identifier
         self.pid = pid
         self.number = number
         self.arguments = arguments
+        self.caller = caller
 
 
 class Listener:
@@ -134,14 +151,23 @@ class Listener:
 
     def answer(self, note: Notification, value: int) -> None:                                    # hot
         """The call returns `value`."""
+        if note.caller is not None:
+            note.caller.answer(value)
+            return
         self._send(_RESPONSE.pack(note.id, value, 0, 0))
 
     def refuse(self, note: Notification, number: int) -> None:
         """The call fails with an error number."""
+        if note.caller is not None:
+            note.caller.answer(-number)
+            return
         self._send(_RESPONSE.pack(note.id, 0, -number, 0))
 
     def go_on(self, note: Notification) -> None:                                                 # hot
         """The kernel does what the call says."""
+        if note.caller is not None:
+            note.caller.go_on()
+            return
         self._send(_RESPONSE.pack(note.id, 0, 0, _CONTINUE))
 
     def _send(self, response: bytes) -> None:
@@ -153,6 +179,8 @@ class Listener:
 
     def is_valid(self, note: Notification) -> bool:                                              # hot
         """Whether the call still waits: then its pid means the same process as when it came."""
+        if note.caller is not None:
+            return note.caller.is_there()
         try:
             fcntl.ioctl(self._fileno, _ID_VALID, note.id.to_bytes(8, "little"))
         except OSError:

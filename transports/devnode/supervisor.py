@@ -30,6 +30,7 @@ from transports.devnode.sg import SgFile
 from transports.devnode.sr import OpticalDrive
 from transports.devnode.st import TapeDrive
 from transports.devnode.syscalls import PATH_CALLS, Architecture
+from transports.devnode.tracing import Tracer
 from transports.devnode.transfer import Request
 from transports.devnode.tree import Special, Tree
 from transports.devnode.working_directories import WorkingDirectories
@@ -39,6 +40,10 @@ __all__ = ["DRIVERS", "Supervisor"]
 _LOOK_SECONDS: Final = 0.05         # between looks whether those who wait are still there
 _O_NONBLOCK: Final = os.O_NONBLOCK
 _PAGE: Final = 4096
+_NOT_TRACED: Final = (
+    "a program may not have a device node at a descriptor from 3 up, as by `exec 3<`, because ptrace is forbidden or "
+    "another traces it already: redirect the command itself (`dd < /dev/nst0`)"
+)
 _SG_NUMBERS: Final = 0x22           # second byte of the ioctls of sg
 _SCSI_NUMBERS: Final = frozenset({Ioctl.SCSI_GET_IDLUN, Ioctl.SCSI_GET_BUS_NUMBER})
 
@@ -78,6 +83,7 @@ class Supervisor(NodeCalls):
     Args:
         hosts: by the number in H:C:T:L.
         first, end: descriptor numbers of ours.
+        warn: takes a sentence for the user.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Supervisor(NodeCalls):
         *,
         first: int,
         end: int,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._hosts = hosts
         self._listener = listener
@@ -109,6 +116,8 @@ class Supervisor(NodeCalls):
         for call in PATH_CALLS:
             if call.name in numbers:
                 self._handlers[numbers[call.name]] = partial(self._paths.handle, call)
+        self._tracer = Tracer(architecture, first, self._handle)
+        self._warn = warn
         self._waiting: dict[ScsiTask, _Waiting] = {}
         self._readers: list[_Reader] = []
         self._openers: list[tuple[Notification, str, Special, int]] = []
@@ -116,6 +125,7 @@ class Supervisor(NodeCalls):
         self._watched: dict[int, Callable[[], None]] = {}
         self._look = 0.0
         self._ended = False
+        self._warned = False
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
@@ -150,6 +160,7 @@ class Supervisor(NodeCalls):
         for waiting in list(self._waiting.values()):
             self._abort(waiting)
         self._drivers.close()
+        self._tracer.close()
         self._descriptors.close()
         self._paths.close()
         self._epoll.close()
@@ -189,6 +200,10 @@ class Supervisor(NodeCalls):
             note = listener.receive()
         except Gone:
             return
+        self._handle(note)
+
+    def _handle(self, note: Notification) -> None:                                               # hot
+        listener = self._listener
         try:
             result = self._handlers[note.number](note)
         except Refused as refused:
@@ -203,6 +218,20 @@ class Supervisor(NodeCalls):
             listener.go_on(note)
         elif result != LATER:
             listener.answer(note, result)
+
+    def children_changed(self) -> None:
+        """SIGCHLD came: threads that are traced may have stopped."""
+        self._tracer.look()
+
+    def cover(self, note: Notification) -> None:
+        """What the call returns is a descriptor of ours, perhaps below our range. Raises Refused."""
+        try:
+            self._tracer.cover(note.pid)
+        except Refused:
+            if not self._warned:
+                self._warned = True
+                self._warn(_NOT_TRACED)
+            raise
 
     def _advance(self) -> None:
         now = monotonic()

@@ -135,6 +135,7 @@ class Architecture:
         audit: AUDIT_ARCH_ value that seccomp shows.
         numbers: of system calls, those that it has.
         seccomp: number of seccomp(2).
+        munmap: number of munmap(2).
         o_directory, o_nofollow: O_ flags that differ between architectures.
     """
 
@@ -142,8 +143,14 @@ class Architecture:
     audit: int
     numbers: dict[str, int]
     seccomp: int
+    munmap: int
     o_directory: int
     o_nofollow: int
+
+    @property
+    def injected(self) -> dict[str, int]:
+        """Numbers of what a traced process is made to call (tracing.py)."""
+        return self.numbers | {"seccomp": self.seccomp, "munmap": self.munmap}
 
 
 # Numbers from 424 on are the same everywhere.
@@ -165,7 +172,7 @@ ARCHITECTURES: Final = {
         "fchownat": 260, "futimesat": 261, "newfstatat": 262, "unlinkat": 263, "renameat": 264, "linkat": 265,
         "symlinkat": 266, "readlinkat": 267, "fchmodat": 268, "faccessat": 269, "utimensat": 280, "dup3": 292,
         "preadv": 295, "pwritev": 296, "renameat2": 316, "preadv2": 327, "pwritev2": 328, "statx": 332,
-    }, 317, 0o200000, 0o400000),
+    }, 317, 11, 0o200000, 0o400000),
     "aarch64": Architecture("aarch64", 0xC00000B7, _COMMON | {
         "setxattr": 5, "lsetxattr": 6, "getxattr": 8, "lgetxattr": 9, "listxattr": 11, "llistxattr": 12,
         "removexattr": 14, "lremovexattr": 15, "getcwd": 17, "dup": 23, "dup3": 24, "fcntl": 25,
@@ -176,5 +183,5 @@ ARCHITECTURES: Final = {
         "getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67,
         "pwrite64": 68, "preadv": 69, "pwritev": 70, "readlinkat": 78, "newfstatat": 79, "fstat": 80,
         "utimensat": 88, "bind": 200, "mmap": 222, "renameat2": 276, "preadv2": 286, "pwritev2": 287, "statx": 291,
-    }, 277, 0o40000, 0o100000),
+    }, 277, 215, 0o40000, 0o100000),
 }
