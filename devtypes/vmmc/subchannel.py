@@ -12,9 +12,8 @@ from devtypes.vmmc.disc import Disc, Track
 from devtypes.vmmc.sector import bcd, lba_to_msf
 
 __all__ = [
-    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_q", "interleaved", "interleaved_of",
-    "isrc_q", "mcn_q", "pause", "position_q",
-    "q_of_raw", "r_to_w", "sector_q",
+    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_q", "interleaved", "interleaved_of", "isrc_of_q", "isrc_q",
+    "mcn_of_q", "mcn_q", "pause", "position_q", "q_of_raw", "r_to_w", "sector_q",
 ]
 
 CHANNEL_BYTES: Final = 96
@@ -76,6 +75,18 @@ def isrc_q(track: Track, lba: int) -> bytes:
         number = number << 4 | int(digit)
     packed = (letters << 2 << 32 | number << 4).to_bytes(8, "big")
     return bytes((track.control << 4 | 3,)) + packed + bytes((bcd(lba_to_msf(lba)[2]),))
+
+
+def mcn_of_q(q: bytes) -> str:
+    """The media catalogue number of mode 2: 13 digits."""
+    return q[1:8].hex()[:13]
+
+
+def isrc_of_q(q: bytes) -> str:
+    """The ISRC of mode 3: 12 characters."""
+    packed = int.from_bytes(q[1:9], "big")
+    letters = packed >> 34
+    return "".join(chr(0x30 + (letters >> 6 * n & 0x3F)) for n in range(4, -1, -1)) + f"{packed >> 4 & 0xFFFFFFF:07x}"
 
 
 def sector_q(disc: Disc, lba: int) -> bytes:

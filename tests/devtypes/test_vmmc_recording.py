@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from vmmc_bench import BLOCK, Bench, image
 from vt_store import CutStore
 
+from devtypes.vmmc.disc import FORMS, Disc, Track
 from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
 from devtypes.vmmc.sector import bcd, descramble, lba_to_msf, mode_1_sector
-from devtypes.vmmc.subchannel import crc_16, interleaved_of
+from devtypes.vmmc.subchannel import crc_16, interleaved_of, isrc_q, mcn_q, q_of_raw
 from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.sense import SenseKey
@@ -159,37 +161,63 @@ def test_cue_sheet_write_across_tracks() -> None:
         assert found == sound[(lba + 150) * 2352 : (lba + 160) * 2352]
 
 
-def test_raw_session() -> None:
-    """RAW: lead-in, sectors and lead-out come in order; what the disc is, Q of the lead-in says (MMC-6 7.5.4.10)."""
-    burner = Burner("cd-r")
-    burner.parameters(write_type=3, data_block_type=3)
-    start = -11634
-    assert burner.track(1)["next"] == start & 0xFFFFFFFF
-    assert burner.write(0, bytes(2448), 2448) == asc.INVALID_ADDRESS_FOR_WRITE
+def raw_session(burner: Burner, block: Callable[[bytes, bytes], bytes], others: dict[int, bytes]) -> None:
+    """A session of a track of 75 sectors by RAW writing: lead-in, sectors and lead-out in order.
 
-    def block(q: bytes, data: bytes = b"") -> bytes:
-        return data.ljust(2352, b"\0") + interleaved_of(q + crc_16(q))
-
+    Args:
+        block: what is sent of 10 bytes of Q and a sector.
+        others: by address, Q that does not tell the position.
+    """
     def at(lba: int) -> bytes:
         return bytes(bcd(part) for part in lba_to_msf(lba))
 
+    size = len(block(bytes(10), b""))
     points = [(0xA0, b"\1\0\0"), (0xA1, b"\1\0\0"), (0xA2, at(75)), (1, at(0))]
-    for lba in range(start, -150, 18):
+    for lba in range(-11634, -150, 18):
         rows = [points[number % 4] for number in range(min(18, -150 - lba))]
-        piece = b"".join(block(bytes((0x41, 0, point, 0, 0, 0, 0)) + where) for point, where in rows)
-        assert burner.write(lba, piece, 2448) is None
+        piece = b"".join(block(bytes((0x41, 0, point, 0, 0, 0, 0)) + where, b"") for point, where in rows)
+        assert burner.write(lba, piece, size) is None
     plain = [mode_1_sector(lba, image(75)[lba * BLOCK : (lba + 1) * BLOCK]) for lba in range(75)]
     for lba in range(-150, 76):
         number, index = (0xAA, 1) if lba >= 75 else (1, int(lba >= 0))
         sector = descramble(plain[lba] if 0 <= lba < 75 else mode_1_sector(lba, bytes(BLOCK)))
-        q = bytes((0x41, number, index, 0, 0, 0, 0)) + at(lba)
-        assert burner.write(lba, block(q, sector), 2448) is None
+        q = others.get(lba, bytes((0x41, number, index, 0, 0, 0, 0)) + at(lba))
+        assert burner.write(lba, block(q, sector), size) is None
     burner.sync()
+
+
+def test_raw_session() -> None:
+    """RAW: lead-in, sectors and lead-out come in order; what the disc is, Q of the lead-in says (MMC-6 7.5.4.10)."""
+    burner = Burner("cd-r")
+    burner.parameters(write_type=3, data_block_type=3)
+    assert burner.track(1)["next"] == -11634 & 0xFFFFFFFF
+    assert burner.write(0, bytes(2448), 2448) == asc.INVALID_ADDRESS_FOR_WRITE
+    raw_session(burner, lambda q, data: data.ljust(2352, b"\0") + interleaved_of(q + crc_16(q)), {})
 
     assert burner.disc() == (2, 3, 1)
     assert burner.data("READ(10)", lba=40, transfer_length=30) == image(75)[40 * BLOCK : 70 * BLOCK]
     assert burner.data("READ CAPACITY") == struct.pack(">II", 74, BLOCK)
     assert burner.write(75, bytes(2448), 2448) == asc.INVALID_ADDRESS_FOR_WRITE
+
+
+def test_raw_session_with_q_alone() -> None:
+    """16 bytes of Q with each sector need no valid CRC (cdrdao sends a wrong one); the disc has the right one. Modes 2
+    and 3 of Q are its catalogue number and the ISRC of the track."""
+    burner = Burner("cd-r")
+    burner.parameters(write_type=3, data_block_type=1)
+    track = Track(1, 1, 0, 75, FORMS["raw1"], isrc="DEABC1234567")
+    numbered = Disc(KINDS["cd-r"], ROOM, mcn="1234567890123")
+    others = {30: mcn_q(numbered, 4, 30), 40: isrc_q(track, 40)}
+    raw_session(burner, lambda q, data: data.ljust(2352, b"\0") + q + b"\0\1" + bytes(4), others)
+
+    assert burner.disc() == (2, 3, 1)
+    assert burner.data("READ(10)", lba=40, transfer_length=30) == image(75)[40 * BLOCK : 70 * BLOCK]
+    for form, code in ((2, b"1234567890123"), (3, b"DEABC1234567")):
+        told = burner.data("READ SUB-CHANNEL", subq=1, parameter_list=form, track=1)
+        assert told[8:].rstrip(b"\0") == b"\x80" + code
+    for lba in range(75):
+        q = q_of_raw(burner.data("READ CD", lba=lba, transfer_length=1, sub_channel=1))
+        assert crc_16(q[:10]) == q[10:]
 
 
 def test_cue_sheet_that_is_wrong() -> None:
