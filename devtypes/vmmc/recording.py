@@ -20,7 +20,8 @@ from devtypes.vmmc.layers import LAYER_JUMP, advance, is_jumping, jump_address, 
 from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.raw import RAW_BLOCKS, RawSession
-from devtypes.vmmc.sector import RAW_SIZE
+from devtypes.vmmc.sector import RAW_SIZE, mode_2_sector
+from devtypes.vmmc.subchannel import CHANNEL_BYTES
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
@@ -287,7 +288,7 @@ class Recorder(OpticalModes):
             yield from self.finish_plan(disc)
 
     def _store(self, track: Track, lba: int, data: Buffer, size: int, blocks: int) -> Asking[None]:
-        kept = self._kept(track.form, data, size, blocks)
+        kept = self._kept(track.form, lba, data, size, blocks)
         yield from Write(track.place(lba), len(kept), kept)
 
     @staticmethod
@@ -327,8 +328,8 @@ class Recorder(OpticalModes):
         if parameters.mcn >> 127 and self.disc is not None:
             self.disc.mcn = _text(parameters.mcn, 13)
 
-    def _kept(self, form: SectorForm, data: Buffer, size: int, blocks: int) -> Buffer:
-        """What is kept of blocks as they came."""
+    def _kept(self, form: SectorForm, lba: int, data: Buffer, size: int, blocks: int) -> Buffer:
+        """What is kept of blocks as they came, for this address."""
         if size == form.size:
             return data
         view = memoryview(data)
@@ -337,8 +338,13 @@ class Recorder(OpticalModes):
             if size in (2048, 2324):            # the subheader comes from the write parameters
                 four = self.parameters.sub_header.to_bytes(4, "big")
                 head = four * 2
-            parts = [head + view[at : at + size] for at in range(0, blocks * size, size)]
+            parts = [head + view[at : at + min(size, _XA_KEPT)] for at in range(0, blocks * size, size)]
             return b"".join(bytes(part).ljust(_XA_KEPT, b"\0") for part in parts)
+        if size in (_XA_KEPT, _XA_KEPT + CHANNEL_BYTES):        # mode 2 without sync and header
+            rows = (view[at : at + size] for at in range(0, blocks * size, size))
+            return b"".join(
+                mode_2_sector(lba + number, row[:_XA_KEPT]) + row[_XA_KEPT:] for number, row in enumerate(rows)
+            )
         # Whole sectors of which the sub-channels are left out.
         sectors = (view[at : at + RAW_SIZE].tobytes() for at in range(0, blocks * size, size))
         return b"".join(sector.ljust(form.size, b"\0") for sector in sectors)

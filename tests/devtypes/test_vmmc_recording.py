@@ -17,7 +17,7 @@ from vt_store import CutStore
 from devtypes.vmmc.disc import FORMS, Disc, Track
 from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
-from devtypes.vmmc.sector import bcd, descramble, lba_to_msf, mode_1_sector
+from devtypes.vmmc.sector import bcd, descramble, lba_to_msf, mode_1_sector, mode_2_sector, xa_sector
 from devtypes.vmmc.subchannel import crc_16, interleaved_of, isrc_q, mcn_q, q_of_raw
 from iohandlers.memory import open_store
 from scsiemu import asc
@@ -159,6 +159,34 @@ def test_cue_sheet_write_across_tracks() -> None:
     for lba in (0, 340, 350, 395, 690):
         found = burner.data("READ CD", lba=lba, transfer_length=10, user_data=1)
         assert found == sound[(lba + 150) * 2352 : (lba + 160) * 2352]
+
+
+@pytest.mark.parametrize(("form", "size"), [(0x20, 2336), (0x60, 2432), (0x30, 2336), (0x70, 2432)])
+def test_cue_sheet_mode_2(form: int, size: int) -> None:
+    """Of 2336 bytes of CD-ROM XA (data form 20h) the drive makes EDC and ECC anew; mode 2 without forms (30h) is
+    recorded as it comes, subheader or not (MMC-6 6.33). With 40h 96 bytes of sub-channels follow each block."""
+    burner = Burner("cd-r")
+    burner.parameters(write_type=2)
+    sheet = cue((0x41, 0, 0, 0x34, -150), (0x41, 1, 0, form | 4, -150), (0x41, 1, 1, form, 0),
+                (0x41, 0xAA, 1, 0x34, 60))
+    assert burner.do("SEND CUE SHEET", cue_sheet_size=len(sheet), data_out=sheet).good
+    data = random.Random(1).randbytes(60 * 2336)
+    blocks = []
+    for lba in range(60):
+        sector = data[lba * 2336 : (lba + 1) * 2336]
+        if lba % 3 < 2:                                 # form 1, form 2, without subheader in turn
+            sector = bytes((0, 0, 0x20 * (lba % 3), 0)) * 2 + sector[8:]
+        blocks.append(sector)
+    for lba in range(0, 60, 20):
+        sent = b"".join(block.ljust(size, b"\0") for block in blocks[lba : lba + 20])
+        assert burner.write(lba, sent, size) is None
+    burner.sync()
+    made = mode_2_sector if form & 0x10 else xa_sector
+
+    for lba in range(60):
+        read = burner.data("READ CD", lba=lba, transfer_length=1, sync=1, header_codes=3, user_data=1, edc_ecc=1)
+        assert read == made(lba, blocks[lba])
+    assert burner.data("READ(10)", lba=3, transfer_length=1) == blocks[3][8:2056]
 
 
 def raw_session(burner: Burner, block: Callable[[bytes, bytes], bytes], others: dict[int, bytes]) -> None:
