@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from devnode_world import run_python
@@ -109,9 +110,9 @@ print(sg_io(fd, header(bytes(6))))
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="its system call numbers are those of x86_64")
-def test_exec_any_bytes_and_arguments() -> None:
+def test_exec_any_bytes_and_arguments(tmp_path: Path) -> None:
     """Random structures, pointers, ioctls, reads, writes and paths: error numbers, and the nodes are still there."""
-    text = run_python("""
+    text = run_python(f"os.chdir({str(tmp_path)!r})" + """      # where open(2) with random flags may make a file
 import random
 chooser = random.Random(7)
 libc = ctypes.CDLL(None, use_errno=True)

@@ -10,10 +10,11 @@ from struct import Struct
 from typing import Final
 
 __all__ = [
-    "IOVEC_LIMIT", "V3_SIZE", "V4_SIZE", "Direction", "DriverStatus", "Flags", "Info", "Ioctl", "SgHeader", "SgV4",
-    "request_info", "scsi_id",
+    "IOVEC_LIMIT", "V2_SIZE", "V3_SIZE", "V4_SIZE", "Direction", "DriverStatus", "Flags", "Info", "Ioctl", "SgHeader",
+    "SgV4", "request_info", "scsi_id",
 ]
 
+V2_SIZE: Final = 36                 # struct sg_header, of versions 1 and 2
 V3_SIZE: Final = 88
 V4_SIZE: Final = 160
 IOVEC_LIMIT: Final = 1024           # UIO_MAXIOV

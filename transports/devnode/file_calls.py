@@ -26,6 +26,7 @@ __all__ = ["FileCalls", "NodeCalls"]
 
 _F_DUPFD: Final = 0
 _F_DUPFD_CLOEXEC: Final = 1030
+_OF_ALL_FILES: Final = frozenset((0x5421, 0x5450, 0x5451, 0x5452))      # FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC
 _MOST_LISTING: Final = 1 << 20
 _VECTOR_SIZE: Final = 16
 _STANDARD: Final = 3                # 0, 1 and 2 are watched
@@ -102,7 +103,7 @@ class FileCalls:
 
     def _ioctl(self, note: Notification) -> int:                                                 # hot
         file = self._file(note)
-        if file is None:
+        if file is None or note.arguments[1] & 0xFFFFFFFF in _OF_ALL_FILES:
             return GO_ON
         if file.sg is None:
             raise Refused(errno.ENOTTY)

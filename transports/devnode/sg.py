@@ -3,8 +3,7 @@
 A file keeps what a program has set, and its queue of requests: those under way and those that can be read. Commands are
 executed by whoever calls: `begin`, `begin_read` and `ioctl` say what is to be done, `finish` what comes of it.
 
-It does NOT: know processes, keep time, or have version 1 and 2 of the write interface (struct sg_header): those get
-ENOSYS.
+It does NOT know processes, or keep time.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from transports.devnode.abi import V3_SIZE, V4_SIZE, Ioctl, request_info, scsi_id
+from transports.devnode.abi import V2_SIZE, V3_SIZE, V4_SIZE, Ioctl, request_info, scsi_id
 from transports.devnode.nodes import Node
 from transports.devnode.request import Memory, Refused, ResetScope
+from transports.devnode.sg_v2 import SHORTEST_V2, begin_v2
 from transports.devnode.transfer import MOST_TRANSFER, MappedBuffer, Request, begin_v3, begin_v4
 
 __all__ = ["SG_VERSION", "SgFile"]
@@ -26,7 +26,7 @@ _TABLE_SIZE: Final = 128                # scatter-gather elements
 _DEFAULT_RESERVED: Final = 32768
 _DEFAULT_TIMEOUT: Final = 6000          # USER_HZ ticks: a minute
 _LONGEST_CDB: Final = 252
-_HEADER_V2: Final = 36
+_TICKS: Final = 100                     # USER_HZ
 _ANY_PACK: Final = -1
 
 
@@ -58,7 +58,7 @@ class SgFile:
         self._command_queue = 0
         self._force_pack_id = 0
         self._keep_orphan = 0
-        self._simple: dict[int, int] = {}
+        self._next_cdb_length = 0
         self.reset_scope = ResetScope.NOTHING
 
     # --- SG_IO -------------------------------------------------------------------------------------------------
@@ -80,28 +80,48 @@ class SgFile:
         """The request that is written; it is in `pending` now. Raises Refused."""
         if not self.writable:
             raise Refused(errno.EBADF)
-        if count < _HEADER_V2 and self.is_sg:
-            raise Refused(errno.EIO)
-        wanted = V3_SIZE if self.is_sg else V4_SIZE
-        if count < min(wanted, V3_SIZE):
-            raise Refused(errno.EINVAL if not self.is_sg else errno.ENOSYS)
-        raw = memory.read(address, V3_SIZE)
-        unit = self.node.address.unit
-        if raw[:4] == b"Q\0\0\0":
-            if count < V4_SIZE:
-                raise Refused(errno.EINVAL)
-            raw += memory.read(address + V3_SIZE, V4_SIZE - V3_SIZE)
-        elif not self.is_sg:
-            raise Refused(errno.EINVAL)
-        if len(self.pending) + len(self.ready) >= _QUEUE:
-            raise Refused(errno.EDOM)
-        if len(raw) > V3_SIZE:
-            request: Request = begin_v4(memory, raw, unit)
-        else:
-            request = begin_v3(memory, raw, unit, self.mapping)
-        self._command_queue = 1
+        request = self._written_sg(memory, address, count) if self.is_sg else self._written_v4(memory, address, count)
         self.pending.append(request)
         return request
+
+    def _written_sg(self, memory: Memory, address: int, count: int) -> Request:
+        """Version 3 has a direction, below 0, where the older ones have reply_len."""
+        if count < V2_SIZE:
+            raise Refused(errno.EIO)
+        raw = memory.read(address, V2_SIZE)
+        if count >= V4_SIZE and raw[:12] == b"Q".ljust(12, b"\0"):
+            return self._written_v4(memory, address, count)
+        if not raw[7] & 0x80:
+            return self._written_v2(memory, address, count)
+        if count < V3_SIZE:
+            raise Refused(errno.EINVAL)
+        self._command_queue = 1             # who uses version 3 gets it
+        self._want_room()
+        return begin_v3(memory, memory.read(address, V3_SIZE), self.node.address.unit, self.mapping)
+
+    def _written_v2(self, memory: Memory, address: int, count: int) -> Request:
+        if count < SHORTEST_V2:
+            raise Refused(errno.EIO)
+        self._want_room()
+        cdb_length, self._next_cdb_length = self._next_cdb_length, 0
+        return begin_v2(
+            memory, address, count, self.node.address.unit, cdb_length=cdb_length, seconds=self._timeout / _TICKS
+        )
+
+    def _written_v4(self, memory: Memory, address: int, count: int) -> Request:
+        if count < V4_SIZE:
+            raise Refused(errno.EINVAL)
+        raw = memory.read(address, V4_SIZE)
+        if raw[:4] != b"Q\0\0\0":
+            raise Refused(errno.EINVAL)
+        self._command_queue = 1
+        self._want_room()
+        return begin_v4(memory, raw, self.node.address.unit)
+
+    def _want_room(self) -> None:
+        """Raises Refused: one request at a time without SG_SET_COMMAND_Q, 16 with it."""
+        if len(self.pending) + len(self.ready) >= (_QUEUE if self._command_queue else 1):
+            raise Refused(errno.EDOM)
 
     def ended(self, request: Request) -> None:
         """A request that was written has ended."""
@@ -112,11 +132,16 @@ class SgFile:
         """The pack_id that read(2) asks for; -1 for any. Raises Refused."""
         if not self.readable:
             raise Refused(errno.EBADF)
-        if count < (V3_SIZE if self.is_sg else V4_SIZE):
-            raise Refused(errno.EINVAL)
-        if not self._force_pack_id or not self.is_sg:
+        if not self.is_sg:
+            if count < V4_SIZE:
+                raise Refused(errno.EINVAL)
             return _ANY_PACK
-        return int.from_bytes(memory.read(address + 48, 4), "little", signed=True)
+        if not self._force_pack_id or count < V2_SIZE:
+            return _ANY_PACK
+        raw = memory.read(address, min(count, V3_SIZE))
+        if not raw[7] & 0x80:
+            return int.from_bytes(raw[8:12], "little", signed=True)
+        return int.from_bytes(raw[48:52], "little", signed=True) if count >= V3_SIZE else _ANY_PACK
 
     def take_ready(self, pack: int) -> Request | None:
         """The first request that has ended, or that has and has this pack_id; it is not in `ready` any more."""
@@ -227,6 +252,7 @@ class SgFile:
             case Ioctl.SG_NEXT_CMD_LEN:
                 if value > _LONGEST_CDB:
                     raise Refused(errno.ENOMEM)
+                self._next_cdb_length = max(0, value)
             case Ioctl.SG_SCSI_RESET:
                 # 100h asks not to go on with the next larger scope, which is never done here.
                 scope = value & ~0x100

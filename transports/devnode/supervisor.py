@@ -74,6 +74,7 @@ class _Reader:
     note: Notification
     file: OpenFile
     address: int
+    count: int
     pack: int
 
 
@@ -367,7 +368,7 @@ class Supervisor(NodeCalls):
             sg.pending.remove(request)
             raise
         self._start(request, file, None, memory, 0)
-        return min(count, request.size)
+        return count if sg.is_sg else request.size
 
     def read(self, note: Notification, file: OpenFile, address: int, count: int) -> int:
         """read(2): a request that has ended. Raises Refused, Gone."""
@@ -378,14 +379,14 @@ class Supervisor(NodeCalls):
         if request is None:
             if _is_nonblocking(note):
                 raise Refused(errno.EAGAIN)
-            self._readers.append(_Reader(note, file, address, pack))
+            self._readers.append(_Reader(note, file, address, count, pack))
             return LATER
-        return self._read_out(note, file, request, address)
+        return self._read_out(_Reader(note, file, address, count, pack), request)
 
-    def _read_out(self, note: Notification, file: OpenFile, request: Request, address: int) -> int:
-        _take_byte(note, file)
-        request.finish(ProcessMemory(self._listener, note), address, now=monotonic())
-        return request.size
+    def _read_out(self, reader: _Reader, request: Request) -> int:
+        _take_byte(reader.note, reader.file)
+        memory = ProcessMemory(self._listener, reader.note)
+        return request.read_out(memory, reader.address, reader.count, now=monotonic())
 
     def _written_ended(self, file: OpenFile, request: Request) -> None:
         """A request that was written can be read: poll(2) says so, and a reader that waits gets it."""
@@ -398,7 +399,7 @@ class Supervisor(NodeCalls):
         for reader in list(self._readers):
             if reader.file is file and (found := file.sg.take_ready(reader.pack)) is not None:
                 self._readers.remove(reader)
-                self._try(reader.note, partial(self._read_out, reader.note, reader.file, found, reader.address))
+                self._try(reader.note, partial(self._read_out, reader, found))
 
     # --- tasks on their way ------------------------------------------------------------------------------------
 

@@ -79,6 +79,13 @@ class Request(ABC):
     def finish(self, memory: Memory, address: int, *, now: float) -> None:
         """Write data, sense and the structure (to `address`). Raises Refused(EFAULT)."""
 
+    def read_out(self, memory: Memory, address: int, count: int, *, now: float) -> int:
+        """What read(2) of `count` bytes gets, and returns. Raises Refused."""
+        if count < self.size:
+            raise Refused(errno.EINVAL)
+        self.finish(memory, address, now=now)
+        return self.size
+
 
 class V3Request(Request):
     """A request of version 3."""
