@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Final, TypeAlias, TypeVar
 
+from devtypes.vmmc.packets import spread_to
 from devtypes.vmmc.profiles import MediumKind, Recording
 from scsiemu._value import value
 from scsiemu.errors import IoFailed, IoFault
@@ -120,21 +121,23 @@ class Track:
         complete: nothing can be added.
         reserved: its room was reserved.
         packet: blocks of a packet, 0 where it has none or they vary.
+        links: addresses behind packets of variable size, where link blocks are, ascending.
+        gap: blocks that the next writable address is behind `next`, where what comes next has to be linked.
         indexes: addresses of index 2, 3, ...
         isrc: 12 characters, or empty.
         incremental: written in packets.
     """
 
     __slots__ = (
-        "base", "complete", "control", "end", "form", "incremental", "indexes", "isrc", "next", "number", "offset",
-        "packet", "pregap", "reserved", "session", "start",
+        "base", "complete", "control", "end", "form", "gap", "incremental", "indexes", "isrc", "links", "next",
+        "number", "offset", "packet", "pregap", "reserved", "session", "start",
     )
 
     def __init__(
         self, number: int, session: int, start: int, end: int, form: SectorForm, *, control: int = Control.DATA,
         offset: int = 0, base: int | None = None, pregap: int = 0, recorded: int | None = None, complete: bool = True,
         reserved: bool = False, packet: int = 0, indexes: tuple[int, ...] = (), isrc: str = "",
-        incremental: bool = False,
+        incremental: bool = False, links: list[int] | None = None, gap: int = 0,
     ) -> None:
         self.number = number
         self.session = session
@@ -152,6 +155,8 @@ class Track:
         self.indexes = indexes
         self.isrc = isrc
         self.incremental = incremental
+        self.links = links or []
+        self.gap = gap
 
     def __repr__(self) -> str:
         return f"Track({self.number}, {self.start}..{self.end}, {self.form.name})"
@@ -165,6 +170,25 @@ class Track:
     def blank(self) -> bool:
         """Whether nothing is recorded in it."""
         return not self.complete and self.next <= self.start
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another block."""
+        return self.next + self.gap >= self.end
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it has packets of a fixed size, whose link blocks have no addresses."""
+        return self.incremental and bool(self.packet)
+
+    def physical(self, lba: int) -> int:
+        """The time of a sector on a CD, as an address: link blocks without one count."""
+        return self.start + spread_to(lba - self.start, self.packet) if self.fixed else lba
+
+    @property
+    def physical_end(self) -> int:
+        """Behind its last block, as `physical`."""
+        return self.physical(self.end - 1) + 1 if self.end > self.start else self.end
 
     def holds(self, lba: int) -> bool:
         """Whether a sector is in it, its pre-gap included."""
@@ -296,7 +320,8 @@ class Disc:
         if self.random:
             return max((track.end for track in self.tracks if track.next > track.start), default=0)
         if self.sessions and self.kind.is_cd:
-            return self.sessions[-1].lead_out
+            last = self.in_session(self.sessions[-1].number)[-1]
+            return last.end if last.fixed else self.sessions[-1].lead_out
         return self.recorded_end
 
     @property

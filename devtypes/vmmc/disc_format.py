@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import struct
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from crc32c import crc32c
 
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Disc, DiscUnusable, Session, Track
+from devtypes.vmmc.packets import LINK
 from devtypes.vmmc.profiles import KINDS, PROFILE_NAMES, MediumKind
 from scsiemu.io_requests import Flush, Read, StoreCapabilities, Write
 
@@ -35,9 +37,10 @@ DATA_START: Final = 2 * _SLOT
 _CD_STRIDE: Final = 2448
 _BLOCK: Final = 2048
 _LAYER_JUMP: Final = 0x16
+_MOST_GAP: Final = 16
 _TRACK_FIELDS: Final = (
     "number", "session", "start", "end", "control", "pregap", "next", "complete", "reserved", "packet", "isrc",
-    "incremental",
+    "incremental", "gap",
 )
 
 
@@ -62,7 +65,7 @@ def encode(disc: Disc) -> bytes:
     """The state of a disc."""
     tracks = [
         {name: getattr(track, name) for name in _TRACK_FIELDS}
-        | {"form": track.form.name, "indexes": list(track.indexes), "base": track.base}
+        | {"form": track.form.name, "indexes": list(track.indexes), "base": track.base, "links": _steps(track)}
         for track in disc.tracks
     ]
     sessions = [
@@ -121,7 +124,11 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
             complete=bool(each["complete"]), reserved=bool(each["reserved"]),
             packet=_number(each["packet"], 0, 0xFFFF), isrc=str(each["isrc"]), incremental=bool(each["incremental"]),
             indexes=tuple(_number(at, start, end) for at in each["indexes"]),
+            links=[start + at for at in accumulate(_number(step, 1, capacity) for step in each.get("links", ()))],
+            gap=_number(each.get("gap", 0), 0, _MOST_GAP),
         )
+        if track.links and track.links[-1] + LINK > track.next:
+            raise ValueError("a link is behind what is recorded")
         track.pregap = _number(each["pregap"], 0, start + CD_PREGAP)
         disc.tracks.append(track)
         last = end
@@ -134,6 +141,11 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
         if not disc.in_session(session.number) or session.lead_out > capacity:
             raise ValueError("a session is empty")
     return disc
+
+
+def _steps(track: Track) -> list[int]:
+    """The links of a track, each from the one before: short, for there may be many."""
+    return [link - before for before, link in pairwise([track.start, *track.links])]
 
 
 def _number(given: Any, least: int, most: int) -> int:

@@ -22,8 +22,9 @@ from devtypes.vmmc.borders import (
     grow_border,
     reopen,
 )
-from devtypes.vmmc.disc import Asking, Disc
+from devtypes.vmmc.disc import Asking, Disc, Track
 from devtypes.vmmc.disc_format import DATA_START, make_random
+from devtypes.vmmc.packets import LINK, fitting
 from devtypes.vmmc.recording import NOT_WRITABLE
 from devtypes.vmmc.writing import Writing
 from scsiemu import asc
@@ -119,7 +120,10 @@ class Formatting(Writing):
         elif kind == BlankType.TRACK:
             good = last is not None and last.number == address and last.session > len(disc.sessions)
         elif kind == BlankType.TRACK_TAIL:
-            good = last is not None and last.start <= address < last.end and last.session > len(disc.sessions)
+            good = (
+                last is not None and last.start <= address < last.end and last.session > len(disc.sessions)
+                and _begins_packet(last, address)
+            )
         else:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="type")
         if not good:
@@ -134,7 +138,12 @@ class Formatting(Writing):
             disc.sessions = [session for session in disc.sessions if session.number != number]
         elif kind == BlankType.TRACK_TAIL:
             last = disc.tracks[-1]
-            last.next, last.complete, last.end = address, False, disc.capacity
+            last.next, last.gap, last.complete, last.end = address, 0, False, disc.capacity
+            last.links = [link for link in last.links if link < address]
+            if last.links:                      # the link before the packet that was the first one to go
+                last.next, last.gap = last.links.pop(), LINK
+            elif last.fixed:
+                last.end = last.start + fitting(last.end - last.start, last.packet)
         else:
             disc.tracks.pop()
         disc.finalized = False
@@ -253,6 +262,15 @@ class Formatting(Writing):
         if not was_random or (disc.kind.name in PACKETS and number != QUICK):
             yield from self._discard()
         return Completion()
+
+
+def _begins_packet(track: Track, lba: int) -> bool:
+    """Whether a track can be erased from an address on: in packets, from where one begins."""
+    if not track.incremental:
+        return True
+    if track.packet:
+        return (lba - track.start) % track.packet == 0
+    return lba == track.start or lba - LINK in track.links
 
 
 def _of_code_7(data: bytes) -> bytes:

@@ -137,7 +137,7 @@ class Information(TrayCommands):
         last = disc.tracks[-1]
         if disc.sessions and last.session == disc.sessions[-1].number:
             return disc.sessions[-1].next_start
-        return last.end + (CD_PREGAP if disc.kind.is_cd else 0)
+        return last.physical_end + (CD_PREGAP if disc.kind.is_cd else 0)
 
     def new_track(self, disc: Disc, number: int, session: int, start: int, end: int, form: str) -> Track:
         """A track without anything in it."""
@@ -201,7 +201,7 @@ class Information(TrayCommands):
 
     def next_writable(self, track: Track) -> int:
         """The next writable address of a track."""
-        return track.next
+        return track.next + track.gap
 
     # --- capacities --------------------------------------------------------------------------------------------
 

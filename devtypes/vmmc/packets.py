@@ -11,22 +11,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Final
 
-__all__ = ["LINK", "fitting", "link_after", "link_block", "spread"]
+__all__ = ["LINK", "LINK_BLOCK", "fitting", "link_after", "link_block", "spread_to"]
 
 LINK: Final = 7
 
 # By place behind the last block of a packet: the block indicator, the upper three bits of the mode byte.
-_INDICATORS: Final = (0b111, 0b110, 0b101, 0b100, 0b011, 0b010, 0b001)
+LINK_BLOCK: Final = 0b101
+_INDICATORS: Final = (0b111, 0b110, LINK_BLOCK, 0b100, 0b011, 0b010, 0b001)
 
 
 def fitting(blocks: int, packet: int) -> int:
     """Blocks of user data in whole packets of this size that so many blocks of the disc have room for."""
-    return (blocks + LINK) // (packet + LINK) * packet
+    return blocks // (packet + LINK) * packet
 
 
-def spread(blocks: int, packet: int) -> int:
-    """Blocks of the disc that so many of user data in packets of a fixed size take, without the link behind them."""
-    return blocks + LINK * max(-(-blocks // packet) - 1, 0)
+def spread_to(block: int, packet: int) -> int:
+    """How far behind the start of a track of fixed packets a block is, link blocks counted."""
+    return block + LINK * (block // packet)
 
 
 def link_block(links: list[int], lba: int) -> int | None:

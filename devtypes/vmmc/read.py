@@ -1,7 +1,7 @@
 """READ, VERIFY, SEEK, SYNCHRONIZE CACHE, READ CAPACITY: user data in blocks of 2048 bytes (MMC-6 6.18 to 6.24, 6.49).
 
-What was never recorded is BLANK CHECK, a block behind READ CAPACITY's last one an address out of range, an audio track
-ILLEGAL MODE FOR THIS TRACK. Random media read zeros where nothing was written.
+What was never recorded is BLANK CHECK, what links packets ILLEGAL MODE FOR THIS TRACK like an audio track, a block
+behind READ CAPACITY's last one an address out of range. Random media read zeros where nothing was written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.disc import Asking, Disc, SectorForm, Track
 from devtypes.vmmc.layers import is_jumping, recorded_to
+from devtypes.vmmc.packets import link_after, link_block
 from devtypes.vmmc.sector import FORM_2_SUBHEADER
 from devtypes.vmmc.toc import TableOfContents
 from scsiemu import asc
@@ -73,7 +74,7 @@ class Reading(TableOfContents):
         track = self.loaded.track_at(cdb.lba)
         if (
             track is not None and cdb.lba >= track.start and track.form.size == BLOCK and cdb.lba + count <= track.next
-            and not is_jumping(self.loaded)
+            and not track.links and not is_jumping(self.loaded)
         ):
             return Read(track.place(cdb.lba), count * BLOCK)
         return self._read_steps(cdb.lba, count)
@@ -108,6 +109,10 @@ class Reading(TableOfContents):
             raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba)
         if lba < track.base:                                # a pause that is not kept
             return bytes(min(count, track.base - lba) * BLOCK)
+        if track.links:
+            if link_block(track.links, lba) is not None:
+                raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba)
+            count = link_after(track.links, lba, lba + count) - lba
         end = recorded_to(disc, track, lba) if is_jumping(disc) else track.next
         if lba + count > end and not disc.random:
             if lba >= end:

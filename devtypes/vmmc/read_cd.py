@@ -11,6 +11,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.disc import Asking, Disc, Track
+from devtypes.vmmc.packets import LINK_BLOCK, link_after, link_block
 from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM, NOT_RECORDED, Reading
 from devtypes.vmmc.sector import (
     AUDIO_SIZE,
@@ -37,6 +38,7 @@ _MOST_SECTORS: Final = 8192
 _TOGETHER: Final = 64                   # sectors that are read at once
 _C2_BITS: Final = 294
 _NEGATIVE: Final = 0xFFFFFFFF
+_MODE: Final = 3                        # of the mode byte; above it is the block indicator
 
 
 class SectorType:
@@ -148,12 +150,17 @@ class ReadCd(Reading):
             return [(_pause(track, at), b"") for at in range(lba, min(lba + count, track.base))]
         count = min(count, track.next - lba)
         form = track.form
+        if track.links:
+            indicator = link_block(track.links, lba)
+            if indicator is not None:
+                return [(_link(track, lba, indicator), b"")]
+            count = link_after(track.links, lba, lba + count) - lba
         kept = memoryview((yield from Read(track.place(lba), count * form.size)))
         found = []
         for number in range(count):
             stored = kept[number * form.size : (number + 1) * form.size]
             channels = bytes(stored[RAW_SIZE:]) if form.channel_bits else b""
-            found.append((_whole(form.name, lba + number, stored), channels))
+            found.append((_whole(form.name, track.physical(lba + number), stored), channels))
         return found
 
     @operation(
@@ -185,6 +192,17 @@ def _whole(name: str, lba: int, stored: memoryview) -> bytes:
     return bytes(stored[:RAW_SIZE])
 
 
+def _link(track: Track, lba: int, indicator: int) -> bytes:
+    """A block of run-in or run-out; the link block between them cannot be read. Raises CheckCondition."""
+    if indicator == LINK_BLOCK:
+        raise CheckCondition(asc.L_EC_UNCORRECTABLE_ERROR, information=lba)
+    if track.form.data_mode == 1:
+        return mode_1_sector(lba, bytes(2048), indicator)
+    sector = bytearray(xa_sector(lba, bytes(2056)))
+    sector[15] |= indicator << 5
+    return bytes(sector)
+
+
 def _pause(track: Track, lba: int) -> bytes:
     """A sector of a pause that is not kept: silence, or user data of zeros."""
     if track.is_audio:
@@ -199,7 +217,7 @@ def _sector_type(disc: Disc, lba: int, sector: bytes) -> int:
     track = disc.track_at(lba)
     if track is None or track.is_audio:
         return SectorType.AUDIO
-    if sector[15] == 1:
+    if sector[15] & _MODE == 1:
         return SectorType.MODE_1
     # A subheader is there twice (CD-ROM XA 4.3.2).
     if track.form.name == "mode2" or sector[16:20] != sector[20:24]:

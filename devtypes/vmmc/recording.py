@@ -2,8 +2,10 @@
 4.5).
 
 A sequential disc is written at the next writable address of a track: of the one that takes all the room that is left,
-of a reserved one, or in session-at-once where the cue sheet says. Random media are written anywhere. Tracks end, and
-the state of the disc is saved, when the cache is synchronised. Link blocks and run-out are not there.
+of a reserved one, or in session-at-once where the cue sheet says. Random media are written anywhere. Tracks and packets
+end, and the state of the disc is saved, when the cache is synchronised. What follows a packet of variable size on a CD,
+or what was written incrementally on a DVD-R without buffer underrun protection, has to be linked: the next writable
+address leaps. Track at once leaves no run-out blocks here.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from devtypes.vmmc.disc_format import decode, encode, native_track, save
 from devtypes.vmmc.information import LEAD_IN_START
 from devtypes.vmmc.layers import LAYER_JUMP, advance, is_jumping, jump_address, recorded_ranges
 from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
+from devtypes.vmmc.packets import LINK, fitting
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.raw import RAW_BLOCKS, RawSession
 from devtypes.vmmc.sector import RAW_SIZE, mode_2_sector
@@ -41,6 +44,7 @@ _GAPS: Final = {"dvd+r": 4096, "dvd+r-dl": 4096, "dvd-r": 28672, "dvd-rw": 28672
 _BIT: Final = 8
 _LONGEST_LEAD_OUT: Final = 6750         # 1:30
 _TWO_LAYERS: Final = "dvd-r-dl"
+_LINKED: Final = ("dvd-r", "dvd-rw", "dvd-r-dl")        # have a linking loss area (ECMA-359 23, ECMA-338 23)
 
 # By data block type: bytes of a block, name of the form that a data track keeps (MMC-6 table 654).
 _BLOCK_TYPES: Final = {
@@ -138,13 +142,13 @@ class Recorder(OpticalModes):
             return self._replaced_place(disc, over, lba, count)
         track = next((each for each in disc.tracks if not each.complete and each.start <= lba < each.end), None)
         track = track or self.invisible_track(disc)
-        if track is None or disc.finalized or lba != track.next:
+        if track is None or disc.finalized or lba != track.next + track.gap:
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if disc.kind.is_cd and self.parameters.write_type >= WriteType.SESSION_AT_ONCE:
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
         if is_jumping(disc) and lba + count > jump_address(disc, track):        # the host is told where that is
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
-        if lba + count > track.end:
+        if lba + count > self._room_end(disc, track):
             packet = disc.kind.is_cd and self.parameters.write_type == WriteType.PACKET
             code = asc.PACKET_DOES_NOT_FIT_IN_AVAILABLE_SPACE if packet else (
                 asc.END_OF_USER_AREA_ENCOUNTERED_ON_THIS_TRACK
@@ -208,7 +212,19 @@ class Recorder(OpticalModes):
         at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
         if at_once and self.loaded.kind.is_cd and self.loaded.blank:
             return -CD_PREGAP
-        return track.next
+        return track.next + track.gap
+
+    def _room_end(self, disc: Disc, track: Track) -> int:
+        """Behind the last block that a track has room for: of one that begins as fixed packets are going to take it."""
+        packet = self._packet()
+        if not disc.kind.is_cd or not packet or track.next > track.start:
+            return track.end
+        return track.start + fitting(track.end - track.start, packet)
+
+    def _packet(self) -> int:
+        """Blocks of a packet of fixed size that a CD track gets, 0: it gets none."""
+        parameters = self.parameters
+        return parameters.packet_size & 0xFFFF if parameters.write_type == WriteType.PACKET and parameters.fp else 0
 
     # --- RAW -------------------------------------------------------------------------------------------------------
 
@@ -259,6 +275,8 @@ class Recorder(OpticalModes):
             track = self._begin_track(disc, track)
         elif disc.kind.is_cd and track.blank and not disc.random:
             self._shape_track(track)
+        if track.gap:
+            yield from self._link(disc, track, rehearsal=rehearsal)
         if not rehearsal:
             yield from self._store(track, lba, data, size, blocks)
         if disc.random and not track.complete:
@@ -292,6 +310,16 @@ class Recorder(OpticalModes):
         yield from Write(track.place(lba), len(kept), kept)
 
     @staticmethod
+    def _link(disc: Disc, track: Track, *, rehearsal: bool) -> Asking[None]:
+        """What comes next is linked to what is there."""
+        at, length = track.next, track.gap
+        track.next, track.gap = at + length, 0
+        if disc.kind.is_cd:
+            track.links.append(at)
+        elif not rehearsal:                         # linking loss area: an ECC block of zeros
+            yield from Write(track.place(at), length * 2048, bytes(length * 2048))
+
+    @staticmethod
     def _mark(disc: Disc, lba: int, blocks: int) -> None:
         if disc.profile == 0x42:
             step = disc.kind.blocks
@@ -321,8 +349,9 @@ class Recorder(OpticalModes):
         track.form = FORMS[self._form_now()]
         track.control = self._control()
         track.pregap = CD_PREGAP
+        track.end = self._room_end(self.loaded, track)
         track.incremental = parameters.write_type == WriteType.PACKET
-        track.packet = parameters.packet_size & 0xFFFF if track.incremental and parameters.fp else 0
+        track.packet = self._packet()
         if parameters.isrc >> 127:
             track.isrc = _text(parameters.isrc, 12)
         if parameters.mcn >> 127 and self.disc is not None:
@@ -361,11 +390,11 @@ class Recorder(OpticalModes):
             return
         if self._before_rehearsal is not None:
             if disc.kind.is_cd:
-                self._end_tracks(disc)
+                yield from self._end_tracks(disc, rehearsal=True)
             return
         if not disc.random and self.plan is None:
             if disc.kind.is_cd:
-                self._end_tracks(disc)
+                yield from self._end_tracks(disc, rehearsal=False)
             else:
                 yield from self._pad(disc)
         yield from self.save_disc(disc)
@@ -384,12 +413,27 @@ class Recorder(OpticalModes):
         yield from save(disc)
         self.unsaved = False
 
-    def _end_tracks(self, disc: Disc) -> None:
-        """Track at once: the track ends with its last block. Packets go on."""
+    def save_aside(self, disc: Disc) -> Asking[None]:
+        """As `save_disc`, for what is no recording: what the cache has is brought to the medium later."""
+        before, self.unsaved = self.unsaved, True
+        yield from self.save_disc(disc)
+        self.unsaved = self.unsaved or before
+
+    def _end_tracks(self, disc: Disc, *, rehearsal: bool) -> Asking[None]:
+        """Track at once: the track ends with its last block. Of packets only the packet does."""
         for track in disc.tracks:
-            if track.complete or track.incremental or track.blank or (track.reserved and track.next < track.end):
+            if track.complete or track.blank:
                 continue
-            self.end_track(track)
+            if track.fixed:
+                missing = -(track.next - track.start) % track.packet
+                size = missing * track.form.size
+                if missing and not rehearsal:       # the rest of the packet
+                    yield from Write(track.place(track.next), size, bytes(size))
+                track.next += missing
+            elif track.incremental:
+                track.gap = LINK
+            elif not track.reserved or track.full:
+                self.end_track(track)
 
     def _pad(self, disc: Disc) -> Asking[None]:
         """What was begun of an ECC block is filled up with zeros (MMC-6 4.4)."""
@@ -402,9 +446,17 @@ class Recorder(OpticalModes):
                     advance(disc, track, track.next + missing)
                 else:
                     track.next += missing
+            if self._loses_link(disc) and not track.complete and track.next > track.start:
+                track.gap = step
             if self.parameters.write_type == WriteType.SESSION_AT_ONCE and track.reserved and track.next == track.end:
                 self.end_track(track)           # disc at once: all of it is there
                 self.end_session(disc, final=self.parameters.multi_session != _OPEN)
+
+    def _loses_link(self, disc: Disc) -> bool:
+        """Whether an ECC block is lost where incremental recording stops (MMC-6 7.5.4: BUFE, LINK SIZE)."""
+        parameters = self.parameters
+        dash = disc.kind.name in _LINKED and not is_jumping(disc)
+        return dash and parameters.write_type == WriteType.PACKET and not parameters.bufe
 
     def end_track(self, track: Track) -> None:
         """Nothing can be added."""
@@ -415,12 +467,13 @@ class Recorder(OpticalModes):
         track.complete = True
         track.end = end
         track.reserved = False
+        track.gap = 0
 
     def end_session(self, disc: Disc, *, final: bool) -> None:
         """Close the open session; all its tracks are complete."""
         number = disc.open_session
         tracks = disc.in_session(number)
-        lead_out = tracks[-1].end
+        lead_out = tracks[-1].physical_end
         if disc.kind.is_cd:
             gap = _FIRST_GAP if number == 1 else _LATER_GAP
         else:

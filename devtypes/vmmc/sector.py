@@ -127,9 +127,9 @@ def _header(lba: int, mode: int) -> bytes:
     return bytes((bcd(minute), bcd(second), bcd(frame), mode))
 
 
-def mode_1_sector(lba: int, data: Buffer) -> bytes:
-    """A mode 1 sector of 2048 bytes of user data."""
-    header = _header(lba, 1)
+def mode_1_sector(lba: int, data: Buffer, indicator: int = 0) -> bytes:
+    """A mode 1 sector of 2048 bytes of user data; `indicator`: the upper three bits of its mode byte (`packets`)."""
+    header = _header(lba, indicator << 5 | 1)
     body = bytes(data) + compute_edc(SYNC + header + bytes(data)) + bytes(8)
     return SYNC + header + _with_ecc(header, body)
 

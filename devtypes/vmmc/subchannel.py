@@ -45,8 +45,9 @@ def position_q(disc: Disc, lba: int) -> bytes:
         last = before[-1] if before else None
         control = last.control if last is not None else 0
         return _position(control, LEAD_OUT, 1, lba - last.end if last is not None else 0, lba)
-    relative = lba - track.start if lba >= track.start else track.start - 1 - lba
-    return _position(track.control, bcd(track.number), track.index_of(lba), relative, lba)
+    at = track.physical(lba)
+    relative = at - track.start if lba >= track.start else track.start - 1 - lba
+    return _position(track.control, bcd(track.number), track.index_of(lba), relative, at)
 
 
 def _position(control: int, number: int, index: int, relative: int, lba: int) -> bytes:

@@ -115,7 +115,7 @@ class TableOfContents(Features):
         if disc.kind.pressed:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="format")
         rows = [
-            _point(0, track.control, track.number, msf=lba_to_msf(track.end), pmsf=lba_to_msf(track.start))
+            _point(0, track.control, track.number, msf=lba_to_msf(track.physical_end), pmsf=lba_to_msf(track.start))
             for track in disc.tracks
         ]
         return bytes(2) + b"".join(rows)

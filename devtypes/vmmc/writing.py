@@ -165,8 +165,7 @@ class Writing(Recorder):
         )
         track.pregap = CD_PREGAP * disc.kind.is_cd
         disc.tracks.append(track)
-        self.unsaved = True
-        yield from self.save_disc(disc)
+        yield from self.save_aside(disc)
         return Completion()
 
     # --- CLOSE TRACK/SESSION -----------------------------------------------------------------------------------
@@ -231,15 +230,15 @@ class Writing(Recorder):
         invisible = self.invisible_track(disc)
         if track is None and (invisible is None or invisible.number != cdb.track):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="track")
-        if track is not None and not track.complete and track.reserved and disc.kind.is_cd and track.next < track.end:
+        if track is not None and not track.complete and track.reserved and disc.kind.is_cd and not track.full:
             raise CheckCondition(asc.EMPTY_OR_PARTIALLY_WRITTEN_RESERVED_TRACK)
         return track
 
     def _close_track(self, disc: Disc, track: Track | None) -> Steps:
         yield from self.bring_to_medium()
         if track is not None and not track.complete:
-            missing = track.end - track.next
-            if track.reserved and missing:          # all that was reserved belongs to the track: zeros fill it up
+            missing = track.end - track.next if track.reserved and not disc.kind.is_cd else 0
+            if missing:                             # all that was reserved belongs to the track: zeros fill it up
                 yield from Fill(track.place(track.next), missing * BLOCK, bytes(BLOCK))
                 track.next = track.end
             self.end_track(track)
@@ -255,7 +254,7 @@ class Writing(Recorder):
             raise CheckCondition(asc.SESSION_FIXATION_ERROR_INCOMPLETE_TRACK_IN_SESSION)
         if not tracks and not disc.sessions:
             raise CheckCondition(asc.CURRENT_PROGRAM_AREA_IS_EMPTY)
-        if any(track.reserved and track.next < track.end for track in tracks):
+        if any(track.reserved and not track.full for track in tracks):
             raise CheckCondition(asc.EMPTY_OR_PARTIALLY_WRITTEN_RESERVED_TRACK)
 
     def _close_session(self, disc: Disc, *, final: bool) -> Steps:
@@ -317,7 +316,7 @@ class Writing(Recorder):
             return Completion()
         if cdb.format in _OF_LAYERS and disc.kind.name == _OF_LAYERS[cdb.format][0]:
             self._set_layers(self.check_recordable(command), cdb, data)
-            yield from self.save_disc(disc)
+            yield from self.save_aside(disc)
             return Completion()
         if cdb.format != 0xC0 or disc.kind.is_cd or not disc.kind.erasable:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="format")
@@ -326,8 +325,7 @@ class Writing(Recorder):
         if not disc.writable:
             raise CheckCondition(asc.WRITE_PROTECTED)
         disc.protected = bool(data[4] & _PWP)
-        self.unsaved = True
-        yield from self.save_disc(disc)
+        yield from self.save_aside(disc)
         return Completion()
 
     def _set_layers(self, disc: Disc, cdb: CdbFields, data: bytes) -> None:
@@ -341,4 +339,3 @@ class Writing(Recorder):
         if blocks % disc.kind.blocks or blocks > disc.capacity // 2:
             raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=FieldPointer(8, in_cdb=False))
         setattr(disc, name, blocks)
-        self.unsaved = True

@@ -435,6 +435,19 @@ def test_reserved_tracks() -> None:
     assert burner.do("RESERVE TRACK", size=0).code == asc.INVALID_FIELD_IN_CDB
 
 
+def test_reserve_does_not_forget_what_is_cached() -> None:
+    """RESERVE TRACK saves the disc, and what was begun of an ECC block is still filled up when the disc leaves."""
+    burner = Burner("bd-r")
+    assert burner.do("RESERVE TRACK", size=32).good
+    assert burner.write(0, image(1)) is None
+    assert burner.do("RESERVE TRACK", size=32).good
+    assert burner.do("START STOP UNIT", loej=1).good
+    assert burner.do("START STOP UNIT", loej=1, start=1).good
+
+    assert burner.track(1)["next"] == 32
+    assert burner.data("READ(10)", lba=0, transfer_length=32) == image(1) + bytes(31 * BLOCK)
+
+
 def test_recorded_disc_outlives_its_drive() -> None:
     """What was closed is there when another drive has the store; what was not synchronised is recorded again."""
     store = open_store(size=stored_size(KINDS["dvd+r"], 4096))

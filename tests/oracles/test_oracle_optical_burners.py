@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 TOOLS = (
     "wodim", "genisoimage", "isoinfo", "cdrskin", "xorriso", "growisofs", "dvd+rw-format", "cdparanoia", "cd-info",
-    "sg_get_config", "sdparm",
+    "sg_get_config", "sdparm", "cdrwtool", "udfinfo",
 )
 FRAMES = 588                    # samples of a CD sector
 WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
@@ -157,6 +157,28 @@ cdrskin dev=/dev/sr0 -sao one.iso {LOG}; {READ_BACK}
 cdrskin dev=/dev/sr0 -sao one.iso {LOG}; {READ_BACK}
 cdrskin dev=/dev/sr0 -sao one.iso > log 2>&1 && echo burnt again
 """)}) == {"sessions": ["both", "same"], "cd-r": ["same"]}
+
+
+def test_packets(burn: Run) -> None:
+    """wodim writes packets, of a fixed size too, and a second session of them; cdrwtool formats a CD-RW for UDF."""
+    assert burn({
+        "variable": ("cd-r", f"{WODIM} -packet one.iso {LOG}\n{READ_BACK}"),
+        "fixed": ("cd-rw", f"{WODIM} -packet pktsize=16 one.iso {LOG}\n{READ_BACK}"),
+        "sessions": ("cd-r", f"""
+{WODIM} -packet -multi one.iso {LOG}
+genisoimage -quiet -R -C $(wodim dev=/dev/sg0 -msinfo 2>/dev/null) -M /dev/sr0 -o next.iso d-two {LOG}
+{WODIM} -packet pktsize=16 next.iso {LOG}
+{BOTH}
+"""),
+        "cdrwtool": ("cd-rw", """
+cdrwtool -d /dev/sr0 -q > log 2>&1 || cat log
+cdrwtool -d /dev/sr0 -i 2>/dev/null | grep -e packet_size -e track_size
+udfinfo /dev/sr0 2>/dev/null | grep -e ^blocks= -e integrity
+"""),
+    }) == {
+        "variable": ["same"], "fixed": ["same"], "sessions": ["both"],
+        "cdrwtool": ["packet_size = 32", "track_size = 295232 (590464KB)", "blocks=295232", "integrity=closed"],
+    }
 
 
 def test_audio_is_ripped_bit_exact(burn: Run) -> None:
