@@ -81,7 +81,7 @@ class Write(IoRequest[None]):
     __slots__ = ("atom", "data", "fua", "length", "offset", "owned")
 
     def __init__(
-        self, offset: int, length: int, data: Buffer | None = None, *, fua: bool = False, atom: int = 1
+        self, offset: int, length: int, data: Buffer | None = None, fua: bool = False, atom: int = 1
     ) -> None:
         self.offset = offset
         self.length = length

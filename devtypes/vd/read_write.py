@@ -97,8 +97,7 @@ class ReadWrite(DiskBase):
         counters.write_commands += 1
         counters.blocks_written += blocks
         size = self.block_size
-        fua = not self.write_cache or bool(flags & _FUA)
-        return Write(lba * size, blocks * size, None, fua=fua, atom=size)
+        return Write(lba * size, blocks * size, None, not self.write_cache or flags & _FUA != 0, size)
 
     def fast_write_16(self, command: Command) -> IoRequest[Any] | None:  # hot
         """WRITE(16) without flags but DPO and FUA, to blocks that are there."""
@@ -114,8 +113,7 @@ class ReadWrite(DiskBase):
         counters.write_commands += 1
         counters.blocks_written += blocks
         size = self.block_size
-        fua = not self.write_cache or bool(flags & _FUA)
-        return Write(lba * size, blocks * size, None, fua=fua, atom=size)
+        return Write(lba * size, blocks * size, None, not self.write_cache or flags & _FUA != 0, size)
 
     # --- READ --------------------------------------------------------------------------------------------------
 
