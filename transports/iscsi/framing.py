@@ -111,7 +111,7 @@ class PduReader:
             data = bytes(self._view[self._position:]) + bytes(data)
         else:
             self._held = False
-        self._view = memoryview(data)
+        self._view = data if data.__class__ is memoryview else memoryview(data)
         self._position = 0
 
     def hold(self) -> None:
@@ -139,7 +139,11 @@ class PduReader:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
                 break
-            data_at = position + 48
+            if not (length or digests):
+                commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, b""))
+                position += BHS_LENGTH
+                continue
+            data_at = position + BHS_LENGTH
             end = data_at + (length + 3 & ~3)
             if digests:
                 data_at, end, wrong = self._check_digests(view, position, length)
