@@ -65,7 +65,7 @@ class Target:
         self._io: deque[tuple[Ticket, IoRequest[Any]]] = deque()
         self._responses: deque[ManagementResponse] = deque()
         self._events: deque[Event] = deque(maxlen=_EVENT_LIMIT)
-        self._timers: list[tuple[float, int, Command]] = []
+        self.timers: list[tuple[float, int, Command]] = []
         self._sleeping: dict[Command, int] = {}
         self._timer_count = 0
 
@@ -225,7 +225,8 @@ class Target:
         """Take a command, as `submit` does, but return how it ended where it has ended at once.
 
         Returns its completion, or its Data-In alone where it ended with GOOD and took `command.wanted` bytes of
-        Data-Out: a transport on its hot path does without an object then. None: `next_completion` brings it.
+        Data-Out: a transport on its hot path does without an object then, and nobody but the caller has the command any
+        more (`Command.renew`). None: `next_completion` brings it.
         """
         state = command.nexus.units.get(command.lun)
         if state is None:
@@ -279,7 +280,7 @@ class Target:
         """The clock says `now`, seconds. What waited for it goes on: True if anything may have."""
         if now > self.now:
             self.now = now
-        timers = self._timers
+        timers = self.timers
         if not timers:
             return False
         due = []
@@ -295,7 +296,7 @@ class Target:
         """Asked by a unit: resume the command in `seconds`."""
         self._timer_count += 1
         self._sleeping[command] = self._timer_count
-        heapq.heappush(self._timers, (self.now + seconds, self._timer_count, command))
+        heapq.heappush(self.timers, (self.now + seconds, self._timer_count, command))
 
     def forget_sleep(self, command: Command) -> bool:
         """Asked by a unit: do not resume it. False where it does not sleep."""
@@ -334,9 +335,9 @@ class Target:
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called at the latest; None for whenever."""
-        while self._timers and self._sleeping.get(self._timers[0][2]) != self._timers[0][1]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        while self.timers and self._sleeping.get(self.timers[0][2]) != self.timers[0][1]:
+            heapq.heappop(self.timers)
+        return self.timers[0][0] if self.timers else None
 
     def report_luns(self, nexus: Nexus, select: int) -> bytes | None:
         """REPORT LUNS parameter data for a nexus (SPC-5 6.33); None for a SELECT REPORT that we do not have."""

@@ -19,6 +19,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from scsiemu.events import Event
@@ -68,7 +69,7 @@ class IscsiTransport:
         self._on_event = on_event
         self._reports: dict[str, int] = {}
         self._reports_until = 0.0
-        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self.buffer = memoryview(bytearray(_BUFFER_SIZE))      # all connections receive into it
         self._peers: dict[TargetConnection, _Peer] = {}
         self._listeners: dict[socket.socket, int] = {}      # and the portal group tag of each
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,7 +87,8 @@ class IscsiTransport:
         Returns host and port of each socket, in order; a name may stand for several. Raises OSError.
         """
         self._loop = loop = asyncio.get_running_loop()
-        self.time = loop.time
+        # asyncio's own loops have this clock, by a function more.
+        self.time = monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
         # A loop of ours has a shorter way (scsiemu/app/loop.py); any other does as well.
         self.add_reader = getattr(loop, "add_fast_reader", loop.add_reader)
         self.remove_reader = getattr(loop, "remove_fast_reader", loop.remove_reader)
@@ -240,11 +242,6 @@ class IscsiTransport:
                 if peer is not None:
                     peer.send()
 
-    @property
-    def buffer(self) -> memoryview:
-        """The receive buffer that all connections share."""
-        return self._buffer
-
     # --- time --------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -307,6 +304,7 @@ class _Peer:
         target = session.target if session is not None else None
         if target is not None and target.advance(transport.time()):
             transport.node.settle(target)
+        connection.dirty = True         # it need not tell the node: what it has to send is sent here
         try:
             place = connection.wanted() if connection.sink_itt >= 0 else None
             if place is None:
@@ -319,6 +317,7 @@ class _Peer:
                     inside = min(count, len(place))
                     connection.received(inside, buffer[: count - inside])
         except (BlockingIOError, InterruptedError):
+            connection.dirty = False
             return
         except OSError as error:
             self._lost(error.strerror or "connection lost")
@@ -326,11 +325,15 @@ class _Peer:
         if not count:
             self._lost("closed by the other side")
             return
-        transport.send_dirty()
+        if connection.out or connection.deaf:
+            self.send()
         while connection.rest:
             connection.proceed()
+            self.send()
+        connection.dirty = False
+        if transport.node.dirty:
             transport.send_dirty()
-        if target is None or target.deadline() is not None:
+        if target is None or target.timers:
             transport.arm()
 
     def send(self) -> None:                                                                     # hot
