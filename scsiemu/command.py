@@ -87,6 +87,21 @@ class Command:
         self.unit: LogicalUnit
         self.nexus_state: NexusState                  # the unit's state for this nexus
 
+    def renew(
+        self, lun: int, cdb: Buffer, tag: int, attribute: int, data_out: Buffer, data_out_length: int,
+        data_in_length: int,
+    ) -> None:
+        """Make it the next command of its nexus, where `Target.execute` left it to its caller."""
+        self.lun = lun
+        self.cdb = cdb
+        self.tag = tag
+        self.attribute = attribute
+        self.data_out = data_out
+        self.data_out_length = data_out_length
+        self.data_in_length = data_in_length
+        self.state = TaskState.NEW
+        self.wanted = 0
+
     def prepare(self) -> None:
         """Set up what the slow path keeps in a command. Called once, before anything else touches it
         there."""

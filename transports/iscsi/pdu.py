@@ -58,6 +58,7 @@ __all__ = [
     "TextResponse",
     "data_in_bhs",
     "decode_bhs",
+    "pack_plain",
     "pack_response",
     "r2t_bhs",
     "scsi_response_bhs",
@@ -525,6 +526,9 @@ def decode_bhs(bhs: Buffer, offset: int = 0) -> Pdu:
 
 # One Struct for Data-In, SCSI Response and R2T. Its pack is bound once; the hottest code calls it itself.
 pack_response = Struct(">BBBBIQIIIIIIII").pack
+# The same for what ended with GOOD and came or goes in one PDU: opcode, flags, length, ITT, TTT, StatSN, ExpCmdSN,
+# MaxCmdSN, residual count.
+pack_plain = Struct(">BB2xI8xIIIII8xI").pack
 
 
 def data_in_bhs(                                                                                # hot

@@ -28,7 +28,7 @@ from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
 from transports.iscsi.data_out import DataOutTable
 from transports.iscsi.framing import PlainCommand
-from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_response
+from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_plain, pack_response
 from transports.iscsi.response import respond
 
 if TYPE_CHECKING:
@@ -174,75 +174,86 @@ class Session:
         connection = self.connection
         target = self.target
         nexus = self.nexus
-        if target is None or nexus is None:
-            return 0                    # a discovery session
+        if target is None or nexus is None or self.queue:
+            return 0                    # a discovery session, or commands that wait for their turn
         tasks = self.tasks
         execute = target.execute
         out = connection.out
         limit = self.node.queue_limit
         longest = 0 if connection.digests else connection.plain_data_in
         taken = 0
+        # These are written back before anybody else looks at them.
+        exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
+        stat_sn, queued = connection.stat_sn, connection.queued
+        pledged = self._pledged
+        command = None                  # one that was answered here, to be used again
         for _, flags, lun, itt, expected, cmd_sn, cdb, data in commands:
             attribute = _ATTRIBUTES[flags & 7]
             if (
-                cmd_sn != self.exp_cmd_sn
+                cmd_sn != exp_cmd_sn
                 or flags < 0x80
                 or itt in tasks
-                or self.queue
                 or attribute < 0
                 or itt == NO_TAG
-                or self._pledged + connection.queued > limit
-                or connection.deaf
+                or pledged + queued > limit
             ):
                 break
             direction = flags & 0x60
             if direction == 0x40 and not data:
-                command = Command(nexus, lun, cdb, itt, attribute, b"", 0, expected, self)
+                out_length, in_length = 0, expected
             elif direction == 0x20 and (
                 not data or (len(data) <= expected and len(data) <= self.first_burst_length and self.immediate_data)
             ):
-                command = Command(nexus, lun, cdb, itt, attribute, data, expected, 0, self)
+                out_length, in_length = expected, 0
             elif not (direction or data):
-                command = Command(nexus, lun, cdb, itt, attribute, b"", 0, 0, self)
+                out_length = in_length = 0
             else:
                 break
             taken += 1
-            self.exp_cmd_sn = exp_cmd_sn = (cmd_sn + 1) & _MASK
+            if command is None:
+                command = Command(nexus, lun, cdb, itt, attribute, data, out_length, in_length, self)
+            else:
+                command.renew(lun, cdb, itt, attribute, data, out_length, in_length)
+            exp_cmd_sn = (cmd_sn + 1) & _MASK
             ended = execute(command)
             if ended is not None and ended.__class__ is not Completion and longest:
                 # GOOD at once, and nothing unusual: answered here, it was never among the tasks.
                 length = len(ended)  # type: ignore[arg-type]  # by its class: a Buffer
-                if direction == 0x40:
-                    if not 0 < length <= longest or length > expected:
-                        flags = 0
-                    elif length == expected:
-                        opcode, flags, residual, padding = 0x25, 0x81, 0, length & 3            # F, S
-                    else:
-                        opcode, flags, residual, padding = 0x25, 0x83, expected - length, length & 3    # F, U, S
-                elif length or command.wanted != command.data_out_length:
-                    flags = 0
-                else:
-                    opcode, flags, residual, padding = 0x21, 0x80, 0, 0
-                if flags:
-                    self.max_cmd_sn = max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
-                    stat_sn = connection.stat_sn
-                    connection.stat_sn = (stat_sn + 1) & _MASK
-                    out.append(pack_response(
-                        opcode, flags, 0, 0, length, 0, itt, NO_TAG if length else 0, stat_sn, exp_cmd_sn, max_cmd_sn,
-                        0, 0, residual,
-                    ))
-                    if length:
+                if length:
+                    if direction == 0x40 and length <= longest and length <= expected:
+                        max_cmd_sn = (max_cmd_sn + 1) & _MASK
+                        out.append(pack_plain(
+                            0x25, 0x81 if length == expected else 0x83,         # F, S; F, U, S
+                            length, itt, NO_TAG, stat_sn, exp_cmd_sn, max_cmd_sn, expected - length,
+                        ))
                         out.append(ended)  # type: ignore[arg-type]  # see above
-                        if padding:
-                            out.append(_PADDING[padding])
-                            length += 4 - padding
-                    connection.queued += 48 + length
+                        if length & 3:
+                            out.append(_PADDING[length & 3])
+                            length += 4 - (length & 3)
+                        stat_sn = (stat_sn + 1) & _MASK
+                        queued += 48 + length
+                        continue
+                elif direction != 0x40 and command.wanted == command.data_out_length:
+                    max_cmd_sn = (max_cmd_sn + 1) & _MASK
+                    out.append(pack_plain(0x21, 0x80, 0, itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0))
+                    stat_sn = (stat_sn + 1) & _MASK
+                    queued += 48
                     continue
+            self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
+            connection.stat_sn, connection.queued = stat_sn, queued
             tasks[itt] = command
             self._pledged += command.data_in_length
             if ended is not None:
                 self.complete(completion_of(command, ended))
             self.node.settle(target)
+            exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
+            stat_sn, queued = connection.stat_sn, connection.queued
+            pledged = self._pledged
+            command = None
+            if self.queue or connection.deaf:
+                break
+        self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
+        connection.stat_sn, connection.queued = stat_sn, queued
         if out and not connection.dirty:
             connection.mark_dirty()
         return taken
