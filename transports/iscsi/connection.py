@@ -187,8 +187,7 @@ class TargetConnection:
                     commands, self._commands = self._commands, _NO_COMMANDS
                     if not commands:
                         commands = reader.plain_commands()
-                        count = len(commands)
-                        if count > _FEW:
+                        if (count := len(commands)) > _FEW:
                             # Half of what has come, so that the initiator has something to do meanwhile.
                             self._part = min(max(count + 1 >> 1, _FEW), self.at_once) or count
                     if commands:
