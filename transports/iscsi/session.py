@@ -19,13 +19,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from scsiemu import asc
 from scsiemu.command import Command, Completion, DataOutRequest, completion_of
 from scsiemu.nexus import Nexus
-from scsiemu.sam import Status, TaskAttribute, TaskManagementFunction
+from scsiemu.sam import Status, TaskManagementFunction
 from scsiemu.sense import Sense, SenseCode
 from scsiemu.target import Target
-from transports.iscsi.codes import NO_TAG, AhsFlaw, Flags, RejectReason
+from transports.iscsi.codes import NO_TAG, Flags, RejectReason
+from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
 from transports.iscsi.framing import PlainCommand
 from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_plain, pack_response
@@ -41,13 +41,7 @@ __all__ = ["Session"]
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 1 << 31
 
-# ATTR of the PDU to `TaskAttribute` (RFC 7143 11.3.1); -1 is reserved.
-_ATTRIBUTES: Final = (
-    TaskAttribute.SIMPLE, TaskAttribute.SIMPLE, TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE,
-    TaskAttribute.ACA, -1, -1, -1,
-)
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
-_IMMEDIATE_LIMIT: Final = 64            # immediate SCSI commands that one session may have
 
 
 class Session:
@@ -188,7 +182,7 @@ class Session:
         pledged = self._pledged
         command = None                  # one that was answered here, to be used again
         for _, flags, lun, itt, expected, cmd_sn, cdb, data in commands:
-            attribute = _ATTRIBUTES[flags & 7]
+            attribute = ATTRIBUTES[flags & 7]
             if (
                 cmd_sn != exp_cmd_sn
                 or flags < 0x80
@@ -273,7 +267,7 @@ class Session:
         if not pdu.immediate and pdu.cmd_sn != self.exp_cmd_sn:
             self._expected(pdu, pdu.cmd_sn)
             return
-        reason = self._why_rejected(pdu)
+        reason = why_rejected(self, pdu, immediates=len(self._immediates or ()))
         if reason:
             # 11.17.1: the CmdSN of a rejected command counts as not received.
             self.connection.reject(reason, pdu)
@@ -286,7 +280,7 @@ class Session:
             self.exp_cmd_sn = (pdu.cmd_sn + 1) & _MASK
         command = self._make_command(pdu)
         self.tasks[itt] = command
-        code = self._wrong_data(pdu, command)
+        code = wrong_data(self, pdu, command)
         if code is not None:
             self._end_here(command, Status.CHECK_CONDITION, code)
             return
@@ -303,22 +297,6 @@ class Session:
             self.queue = deque()
         self.queue.append(command)
 
-    def _why_rejected(self, pdu: ScsiCommand) -> int:
-        """The reason to reject a command whose turn it is, 0 for none."""
-        if self.nexus is None:
-            return RejectReason.COMMAND_NOT_SUPPORTED
-        if pdu.itt in self.tasks:
-            return RejectReason.TASK_IN_PROGRESS
-        if pdu.itt == NO_TAG or _ATTRIBUTES[pdu.flags & 7] < 0 or pdu.ahs_flaw & AhsFlaw.MALFORMED:
-            return RejectReason.INVALID_PDU_FIELD
-        if not pdu.flags & (Flags.FINAL | Flags.WRITE):
-            return RejectReason.INVALID_PDU_FIELD       # 11.3.1: W and F cannot both be 0
-        if len(pdu.data) > pdu.expected_data_transfer_length:
-            return RejectReason.INVALID_PDU_FIELD
-        if pdu.immediate and self._immediates is not None and len(self._immediates) >= _IMMEDIATE_LIMIT:
-            return RejectReason.IMMEDIATE_COMMAND_REJECT
-        return 0
-
     def _make_command(self, pdu: ScsiCommand) -> Command:
         assert self.nexus is not None
         length = pdu.expected_data_transfer_length
@@ -328,21 +306,9 @@ class Session:
         else:
             out_length, in_length = 0, length if flags & Flags.READ else 0
         return Command(
-            self.nexus, pdu.lun, pdu.cdb, pdu.itt, _ATTRIBUTES[flags & 7], pdu.data, out_length, in_length, self,
+            self.nexus, pdu.lun, pdu.cdb, pdu.itt, ATTRIBUTES[flags & 7], pdu.data, out_length, in_length, self,
             pdu.priority,
         )
-
-    def _wrong_data(self, pdu: ScsiCommand, command: Command) -> SenseCode | None:
-        """What is wrong with the data that came, or will come, without being asked for (11.4.7.2)."""
-        if pdu.ahs_flaw & AhsFlaw.CDB_LENGTH:
-            return asc.INVALID_FIELD_IN_CDB
-        if pdu.data and (
-            not command.data_out_length or not self.immediate_data or len(pdu.data) > self.first_burst_length
-        ):
-            return asc.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA
-        if not pdu.flags & Flags.FINAL and self.initial_r2t:
-            return asc.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA
-        return None
 
     def _submit(self, command: Command) -> None:
         assert self.target is not None
