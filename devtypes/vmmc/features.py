@@ -124,8 +124,8 @@ FEATURES: Final = (
     Feature(0x002C, "Rigid Restricted Overwrite", 0, _fixed("0f000000"), frozenset((0x13,)), needs_room=True),
     # BUF, R-W raw, test write, CD-RW, R-W sub-code; all data types that there are.
     Feature(0x002D, "CD Track at Once", 2, _fixed("57003f0f"), _CD_WRITE, needs_room=True),
-    # BUF, SAO, RAW but not RAW multi-session, test write, CD-RW, R-W; longest cue sheet.
-    Feature(0x002E, "CD Mastering", 1, _fixed("6f004000"), _CD_WRITE, needs_room=True),
+    # BUF, SAO, RAW multi-session, RAW, test write, CD-RW, R-W; longest cue sheet.
+    Feature(0x002E, "CD Mastering", 1, _fixed("7f004000"), _CD_WRITE, needs_room=True),
     # BUF, RDL, test write, DVD-RW.
     Feature(0x002F, "DVD-R/-RW Write", 2, _fixed("4e000000"), _DASH_SEQUENTIAL, needs_room=True),
     # Link size 16.

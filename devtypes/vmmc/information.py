@@ -23,11 +23,11 @@ from scsiemu.command import Command, Completion
 from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sense import CheckCondition
 
-__all__ = ["BUFFER_SIZE", "LEAD_IN_START", "DiscStatus", "Information"]
+__all__ = ["BUFFER_SIZE", "LEAD_IN", "LEAD_IN_START", "DiscStatus", "Information"]
 
 BUFFER_SIZE: Final = 4 << 20
 LEAD_IN_START: Final = -11634           # 97:26:66, of the first session of a CD-R
-_LEAD_IN: Final = 4500                  # sectors of a later session's lead-in
+LEAD_IN: Final = 4500                   # sectors of a later session's lead-in
 _NO_MSF: Final = bytes((0, 0xFF, 0xFF, 0xFF))
 _NO_ADDRESS: Final = bytes((0xFF,)) * 4
 _INVISIBLE: Final = 0xFF
@@ -89,7 +89,7 @@ class Information(TrayCommands):
         lead_in, lead_out = bytes(4), bytes(4)
         if disc.kind.is_cd:
             complete = status == DiscStatus.COMPLETE
-            start = LEAD_IN_START if sessions == 1 else last[0].start - CD_PREGAP - _LEAD_IN
+            start = LEAD_IN_START if sessions == 1 else last[0].start - CD_PREGAP - LEAD_IN
             lead_in = _NO_MSF if complete else bytes((0, *lba_to_msf(start)))
             lead_out = _NO_MSF if complete else bytes((0, *lba_to_msf(disc.capacity)))
         kind = 0xFF if disc.blank and disc.kind.is_cd else disc.sessions[0].disc_type if disc.sessions else 0
@@ -160,7 +160,8 @@ class Information(TrayCommands):
         if cdb.address_type == 0:
             found = next((track for track in tracks if track.holds(cdb.address)), None)
         elif cdb.address_type == 1 and cdb.address == 0 and disc.kind.is_cd:
-            lead_in = self.new_track(disc, 0, disc.last_session, LEAD_IN_START, LEAD_IN_START, "mode1")
+            start = LEAD_IN_START if disc.last_session == 1 else disc.sessions[-1].next_start - CD_PREGAP - LEAD_IN
+            lead_in = self.new_track(disc, 0, disc.last_session, start, start, "mode1")
             return lead_in if not disc.finalized else None
         elif cdb.address_type == 1 and cdb.address == _INVISIBLE:
             found = next((track for track in tracks if self.is_open(track)), None)

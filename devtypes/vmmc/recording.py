@@ -17,7 +17,7 @@ from devtypes.vmmc.borders import extend, restricted, restricted_place
 from devtypes.vmmc.cue_sheet import CuePlan
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
-from devtypes.vmmc.information import LEAD_IN_START
+from devtypes.vmmc.information import LEAD_IN
 from devtypes.vmmc.layers import LAYER_JUMP, advance, is_jumping, jump_address, recorded_ranges
 from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
 from devtypes.vmmc.packets import LINK, fitting
@@ -207,7 +207,7 @@ class Recorder(OpticalModes):
         if self.plan is not None:
             return self.plan.next
         if self.writes_raw(self.loaded):
-            return self.raw.next if self.raw is not None else LEAD_IN_START
+            return (self.raw or self._raw_session(self.loaded)).next
         # At once, a disc begins with the pause. Of later sessions programs reckon from their first block.
         at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
         if at_once and self.loaded.kind.is_cd and self.loaded.blank:
@@ -229,12 +229,21 @@ class Recorder(OpticalModes):
     # --- RAW -------------------------------------------------------------------------------------------------------
 
     def writes_raw(self, disc: Disc) -> bool:
-        """Whether the host makes everything of this disc."""
-        return disc.kind.is_cd and disc.blank and self.parameters.write_type == WriteType.RAW
+        """Whether the host makes everything of the session that comes next."""
+        if not disc.kind.is_cd or disc.finalized or disc.random or self.parameters.write_type != WriteType.RAW:
+            return False
+        return not disc.in_session(disc.open_session)
+
+    def _raw_session(self, disc: Disc) -> RawSession:
+        """A session of which nothing has come."""
+        if not disc.sessions:
+            return RawSession()
+        program = self.next_start(disc) - CD_PREGAP
+        return RawSession(program - LEAD_IN, program)
 
     def record_raw(self, disc: Disc, lba: int, count: int) -> Asking[None]:
         """Blocks of lead-in, program area or lead-out. Raises CheckCondition."""
-        session = self.raw or RawSession()
+        session = self.raw or self._raw_session(disc)
         if lba != session.next or lba + count > disc.capacity + _LONGEST_LEAD_OUT:
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         size = RAW_BLOCKS[self.parameters.data_block_type]
@@ -247,7 +256,7 @@ class Recorder(OpticalModes):
                 yield request
 
     def _end_raw(self, disc: Disc) -> Asking[None]:
-        """The last block has come, where the lead-out has begun: the disc is what its lead-in says."""
+        """The last block has come, where the lead-out has begun: the session is what its lead-in says."""
         session = self.raw
         if session is None or not session.complete:
             yield Flush()
@@ -255,9 +264,12 @@ class Recorder(OpticalModes):
         self.raw = None
         self.unsaved = False
         if not self.parameters.test_write:
-            if not session.tell(disc):
+            number = disc.open_session
+            told = session.tell(disc)
+            if told is None:
                 raise CheckCondition(asc.SESSION_FIXATION_ERROR_WRITING_LEAD_IN)
-            yield from save(disc)
+            self._append_session(disc, number, *told, final=not session.open)
+            yield from self.save_disc(disc)
 
     # --- recording ---------------------------------------------------------------------------------------------
 
@@ -472,8 +484,11 @@ class Recorder(OpticalModes):
     def end_session(self, disc: Disc, *, final: bool) -> None:
         """Close the open session; all its tracks are complete."""
         number = disc.open_session
+        disc_type = self.parameters.session_format * disc.kind.is_cd
+        self._append_session(disc, number, disc.in_session(number)[-1].physical_end, disc_type, final=final)
+
+    def _append_session(self, disc: Disc, number: int, lead_out: int, disc_type: int, *, final: bool) -> None:
         tracks = disc.in_session(number)
-        lead_out = tracks[-1].physical_end
         if disc.kind.is_cd:
             gap = _FIRST_GAP if number == 1 else _LATER_GAP
         else:
@@ -484,8 +499,7 @@ class Recorder(OpticalModes):
         if following + step > disc.capacity or is_jumping(disc):
             final = True
         disc.sessions.append(Session(
-            number, tracks[0].number, tracks[-1].number, lead_out, self.parameters.session_format * disc.kind.is_cd,
-            -1 if final else following,
+            number, tracks[0].number, tracks[-1].number, lead_out, disc_type, -1 if final else following,
         ))
         disc.finalized = final
         self.unsaved = True
