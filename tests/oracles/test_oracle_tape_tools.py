@@ -104,6 +104,26 @@ dd if=/dev/zero bs=1k count=5 of=$TAPE; mt tell
     assert "At block 6." in text
 
 
+def test_mt_nodes_of_modes(shell: Callable[..., str]) -> None:
+    """A node of another mode is good for nothing until it has an option; then dd writes its blocks by it."""
+    text = shell("""
+cat /dev/nst0l 2>&1; mt -f /dev/nst0l status 2>&1; mt defblksize 0
+mt -f /dev/nst0l defblksize 1024; mt -f /dev/nst0l stsetoptions sysv
+for mode in '' l m; do cat /sys/class/scsi_tape/nst0$mode/defined /sys/class/scsi_tape/st0$mode/default_blksize; done
+mt status | grep -o 'size [0-9]*'; mt -f /dev/nst0l status | grep -o 'size [0-9]*'
+dd if=/dev/zero of=/dev/nst0l bs=4k count=1 2>/dev/null; mt tell
+mt rewind; dd if=$TAPE bs=64k count=1 2>/dev/null | wc -c
+mt stshowoptions; mt -f /dev/nst0l stshowoptions
+""")
+
+    assert text.splitlines() == [
+        "cat: /dev/nst0l: No such device or address", "/dev/nst0l: No such device or address",
+        *("1", "0", "1", "1024", "0", "-1"), "size 0", "size 1024", "At block 5.", "1024",
+        "The options set: buffer-writes async-writes read-ahead can-bsr",
+        "The options set: buffer-writes async-writes read-ahead can-bsr sysv",
+    ]
+
+
 def test_mt_every_other_operation(shell: Callable[..., str]) -> None:
     """Each operation of mt that leaves the tape at its beginning: none is refused but setmarks, which LTO has not."""
     text = shell("""

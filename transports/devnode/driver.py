@@ -110,5 +110,5 @@ class Driver(Protocol):
     def release(self, handle: object) -> None:
         """The file is closed."""
 
-    def attribute(self, name: str) -> str:
-        """A file of that name in /sys that tells of the driver's state (`Reported` of tree.py)."""
+    def attribute(self, path: str, name: str) -> str:
+        """A file of that name in /sys that tells of a node and its driver's state (`Reported` of tree.py)."""

@@ -105,7 +105,7 @@ class DriverCalls:
         """What a file in /sys says of a drive now."""
         address = entry.node.address
         line = self._lines.get((address.host, address.unit))
-        return entry.otherwise if line is None else line.driver.attribute(entry.attribute).encode()
+        return entry.otherwise if line is None else line.driver.attribute(entry.node.path, entry.attribute).encode()
 
     # --- calls on files ----------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ _ABILITIES: Final = (
     ("read MCN", 5, 0x40), ("play audio", 4, 0x01), ("write CD-R", 3, 0x01), ("write CD-RW", 3, 0x02),
     ("read DVD", 2, 0x08), ("write DVD-R", 3, 0x10), ("write DVD-RAM", 3, 0x20),
 )
+_MODE_BITS: Final = 0x60                # of a tape node's minor number
 # Of a tape drive that nobody has opened.
 _TAPE_ATTRIBUTES: Final = {
     "options": "0x00000107", "default_blksize": "-1", "default_density": "-1", "default_compression": "-1",
@@ -129,7 +130,8 @@ def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> N
         entries[node.path] = Special(node)
         name = node.path.rpartition("/")[2]
         _add_class(entries, place, "scsi_tape", name, f"{node.kind.major}:{node.minor}\n")
-        entries[f"{place}/scsi_tape/{name}/defined"] = Text(b"1\n")
+        mode_0 = not node.minor & _MODE_BITS
+        entries[f"{place}/scsi_tape/{name}/defined"] = Reported(node, "defined", b"%d\n" % mode_0)
         for attribute, text in _TAPE_ATTRIBUTES.items():
             entries[f"{place}/scsi_tape/{name}/{attribute}"] = Reported(node, attribute, f"{text}\n".encode())
     entries[f"{place}/tape"] = Link(f"scsi_tape/{nodes[0].path.rpartition('/')[2]}")

@@ -110,7 +110,7 @@ def is_node_name(name: str) -> bool:                                            
 
 
 def st_nodes(index: int, number: int, address: UnitAddress, device_type: int) -> tuple[Node, ...]:
-    """/dev/stN, /dev/nstN, and those of modes 1 to 3 (l, m, a), which are the same here.
+    """/dev/stN, /dev/nstN, and those of modes 1 to 3 (l, m, a).
 
     Args:
         number: of the tape among tapes; `index` is that of its unit.

@@ -65,7 +65,7 @@ class OpticalDrive(MoreIoctls):
         """The file is closed."""
         self.users = [user for user in self.users if user is not handle]
 
-    def attribute(self, name: str) -> str:
+    def attribute(self, path: str, name: str) -> str:
         """The size in /sys/block/srN, in units of 512 bytes."""
         return f"{self.size // 512}\n"
 

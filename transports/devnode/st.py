@@ -6,7 +6,9 @@ has ended when the call returns, whatever BUFFER_WRITES and ASYNC_WRITES say, as
 a fault is told by the call that met it. A deferred error counts as one of the command that brings it. A fixed-block
 read of less than a block keeps the rest for the next (READ_AHEAD); no more blocks than asked for are read.
 
-It does NOT: have modes 1 to 3 of a drive with definitions of their own (they are mode 0), or the loader's codes of HP.
+Modes 1 to 3 of a drive (nodes with l, m and a) have options and defaults of their own, once one was set.
+
+It does NOT have the loader's codes of HP.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ __all__ = ["TapeDrive"]
 _MOST_TAPE_TRANSFER: Final = (1 << 24) - 1       # TRANSFER LENGTH of READ(6)
 _TYPE_SCSI2: Final = 0x72
 _READ, _WRITE = 0x08, 0x0A
+_MODES: Final = {"l": 1, "m": 2, "a": 3}
 _DENSITIES: Final = {1: Gstat.D_800, 2: Gstat.D_1600, 3: Gstat.D_6250}
 
 
@@ -53,7 +56,7 @@ class TapeDrive(TapeOperations):
         """open(2). Raises Refused: EBUSY, EIO, ENOMEDIUM, EROFS."""
         if self._user is not None:
             raise Refused(errno.EBUSY)
-        handle = self._user = TapeHandle(flags, rewinds="/nst" not in path)
+        handle = self._user = TapeHandle(flags, rewinds="/nst" not in path, mode=_mode(path))
         try:
             self.buffer = b""
             for part in self.partitions:
@@ -132,12 +135,13 @@ class TapeDrive(TapeOperations):
         if self._user is handle:
             self._user = None
 
-    def attribute(self, name: str) -> str:
-        """A file of /sys/class/scsi_tape/stN."""
+    def attribute(self, path: str, name: str) -> str:
+        """A file of /sys/class/scsi_tape/stN: of the node's mode."""
+        mode = self.modes[_mode(path)]
         found = {
-            "options": self.options, "default_density": self.default_density,
-            "default_blksize": self.default_block_size, "default_compression": self.default_compression,
-            "position_lost_in_reset": int(self.position_unknown),
+            "defined": mode.defined, "options": self.drive_options | mode.options, "default_density": mode.density,
+            "default_blksize": mode.block_size, "default_compression": mode.compression,
+            "position_lost_in_reset": self.position_unknown,
         }[name]
         if found is None:
             return "-1\n"
@@ -149,6 +153,7 @@ class TapeDrive(TapeOperations):
     def _check_transfer(self, count: int) -> Steps[None]:
         if self.ready != Ready.READY:
             raise Refused(errno.ENOMEDIUM if self.ready == Ready.NO_TAPE else errno.EIO)
+        self.must_be_defined()
         if self.position_unknown:
             raise Refused(errno.EIO)
         yield from self.switch_partition()
@@ -277,6 +282,11 @@ class TapeDrive(TapeOperations):
         part = self.part
         if part.rw == Rw.READING:
             yield from self.drop_buffer(elsewhere=False)
+        elif part.rw == Rw.IDLE and part.file == part.block == 0:
+            yield from self.begin_writing()
+            size = self.block_size
+            if size and len(data) % size:
+                raise Refused(errno.EINVAL)
         if part.eof == Eof.EOM_OK:
             part.eof = Eof.EOM
             raise Refused(errno.ENOSPC)
@@ -334,6 +344,8 @@ class TapeDrive(TapeOperations):
     def ioctl(self, handle: object, memory: Memory, number: int, argument: int) -> Steps[int]:
         """ioctl(2). Raises Refused."""
         assert isinstance(handle, TapeHandle)
+        if number != MTIOCTOP:
+            self.must_be_defined()
         if number == MTIOCTOP:
             op, count = MT_OP.unpack(memory.read(argument, MT_OP.size))
             yield from self.operate(handle, op, count)
@@ -383,3 +395,8 @@ class TapeDrive(TapeOperations):
             _TYPE_SCSI2, self.partition, self.density << 24 | self.block_size, flags, min(self.recovered, 0xFFFF),
             part.file, part.block,
         )
+
+
+def _mode(path: str) -> int:
+    """That of a node, by its name."""
+    return _MODES.get(path[-1], 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import Final
 
 from transports.devnode.driver import Steps
 from transports.devnode.request import Refused
 from transports.devnode.st_codes import Boolean, Op, Options
 from transports.devnode.st_session import PARTITION_PAGE, TapeHandle, TapeSession, mode_page
-from transports.devnode.st_state import Eof, Rw
+from transports.devnode.st_state import Eof, Ready, Rw
 
 __all__ = ["TapeOperations"]
 
@@ -40,8 +41,11 @@ class TapeOperations(TapeSession):
     def operate(self, handle: TapeHandle, number: int, count: int) -> Steps[None]:
         """MTIOCTOP. Raises Refused."""
         if number == Op.SETDRVBUFFER and count & Options.MASK:
-            self._set_options(count & 0xFFFFFFFF)
+            yield from self._set_options(count & 0xFFFFFFFF)
             return
+        # Linux lets every operation pass whose count looks like options; of these only those do something there.
+        if number != Op.SETDRVBUFFER:
+            self.must_be_defined()
         if number not in _OPERATIONS:
             raise Refused(errno.ENOSYS)
         op = Op(number)
@@ -102,6 +106,8 @@ class TapeOperations(TapeSession):
         if self.buffer:
             raise Refused(errno.EIO)
         size, density, buffered = self.block_size, self.density, self.drive_buffer
+        self.block_size_changed |= op == Op.SETBLK
+        self.density_changed |= op == Op.SETDENSITY
         if op == Op.SETBLK:
             size = count & 0xFFFFFF
             if size and self.most_block and not self.least_block <= size <= self.most_block:
@@ -155,20 +161,26 @@ class TapeOperations(TapeSession):
         self.new_session()
         self.partition_count = 1                # SETPART looks for more
 
-    def _set_options(self, count: int) -> None:
-        """MT_ST_OPTIONS. Raises Refused."""
+    def _set_options(self, count: int) -> Steps[None]:
+        """MT_ST_OPTIONS. A mode that has none is defined by its first, and begins as mode 0. Raises Refused."""
+        if not self.mode.defined:
+            self.mode.define_as(self.modes[0])
+            self.modes_defined = True
         what, value = count & Options.MASK, count & 0xFFFFF
+        booleans = Boolean(value & 0xFFFF)
         match what:
             case Options.BOOLEANS:
-                self.options = Boolean(value & 0xFFFF)
+                self._set_booleans(booleans)
             case Options.SET_BOOLEANS:
-                self.options |= Boolean(value & 0xFFFF)
+                self._set_booleans(self.drive_options | self.mode.options | booleans)
             case Options.CLEAR_BOOLEANS:
-                self.options &= ~Boolean(value & 0xFFFF)
+                self._set_booleans((self.drive_options | self.mode.options) & ~booleans)
             case Options.DEFAULT_BLOCK_SIZE:
-                self.default_block_size = None if value == _DEFAULT else count & 0xFFFFFF
+                self.mode.block_size = None if value == _DEFAULT else count & 0xFFFFFF
+                self.block_size_changed = self.block_size_changed and self.mode.block_size is None
+                yield from self._at_once()
             case Options.DEFAULTS:
-                self._set_default(count & 0xFFF00000, None if value == _DEFAULT else value)
+                yield from self._set_default(count & 0xFFF00000, None if value == _DEFAULT else value)
             case Options.TIMEOUTS if value:
                 if count & 0x100000:
                     self.long_timeout = float(value)
@@ -179,15 +191,35 @@ class TapeOperations(TapeSession):
             case _:
                 raise Refused(errno.EIO)
 
-    def _set_default(self, which: int, value: int | None) -> None:
+    def _set_booleans(self, options: Boolean) -> None:
+        self.mode.options = options & self.mode.OF_MODE
+        self.drive_options = options & ~self.mode.OF_MODE
+
+    def _set_default(self, which: int, value: int | None) -> Steps[None]:
         if which == Options.DENSITY:
-            self.default_density = value if value is None else value & 0xFF
+            self.mode.density = value if value is None else value & 0xFF
+            self.density_changed = self.density_changed and value is None
+            yield from self._at_once()
         elif which == Options.COMPRESSION:
-            self.default_compression = value if value is None else value & 1
+            self.mode.compression = value if value is None else bool(value & 0xFF)
+            if value is not None and self.ready == Ready.READY:
+                self.compression_changed = False
+                yield from self.drop_buffer(elsewhere=False)
+                with suppress(Refused):
+                    yield from self.compress(on=bool(value & 0xFF))
         elif which == Options.DRIVE_BUFFER:
             self.default_drive_buffer = value if value is None else value & 7
+            if value is not None and self.ready == Ready.READY:
+                yield from self.set_mode(block_size=self.block_size, density=self.density, drive_buffer=value & 7)
         else:
             raise Refused(errno.EIO)
+
+    def _at_once(self) -> Steps[None]:
+        """A new default of the mode counts now; a drive that refuses it does not make the option fail."""
+        if self.ready == Ready.READY:
+            yield from self.drop_buffer(elsewhere=False)
+            with suppress(Refused):
+                yield from self.set_mode_defaults()
 
 
 def _partition_page(old: bytes, size: int, *, by_format: bool) -> bytes:

@@ -27,10 +27,12 @@ class TapeHandle:
 
     Attributes:
         rewinds: the tape is rewound when it is closed.
+        mode: 0 to 3.
     """
 
-    def __init__(self, flags: int, *, rewinds: bool) -> None:
+    def __init__(self, flags: int, *, rewinds: bool, mode: int) -> None:
         self.flags = flags
+        self.mode = mode
         self.auto_rewind = rewinds
         self.rewinds = rewinds
 
@@ -42,13 +44,13 @@ class TapeSession(TapeState):
         super().__init__(unit)
         self._limits_known = False
         self.default_drive_buffer: int | None = None
-        self.default_block_size: int | None = None
-        self.default_density: int | None = None
-        self.default_compression: int | None = None
+        # An operation has set it in this session, so the mode's default does not count.
+        self.block_size_changed = self.density_changed = self.compression_changed = False
 
     def check(self, handle: TapeHandle) -> Steps[bool]:
         """Look what is in the drive, a drive that is becoming ready for two minutes; whether it is. Raises Refused."""
         attentions = 0
+        changes_mode, self.mode_number = handle.mode != self.mode_number, handle.mode
         waits = 0 if handle.flags & NONBLOCK else _MOST_WAITS
         while True:
             answer = yield from self.execute((0,))
@@ -75,8 +77,8 @@ class TapeSession(TapeState):
             raise Refused(errno.EROFS)
         if self.has(Boolean.CAN_PARTITIONS) and not self.partition_count:
             yield from self._find_partition()
-        if attentions:
-            yield from self._set_defaults()
+        if attentions or changes_mode:
+            yield from self._begin_mode()
         return True
 
     def new_session(self) -> None:
@@ -119,17 +121,42 @@ class TapeSession(TapeState):
             return 1
         return min(page[3] + 1, len(self.partitions))
 
-    def _set_defaults(self) -> Steps[None]:
-        """After a new cartridge: what the administrator has set as defaults."""
-        size, density, buffered = self.default_block_size, self.default_density, self.default_drive_buffer
-        if (size, density, buffered) != (None, None, None):
+    def _begin_mode(self) -> Steps[None]:
+        """After a new cartridge, or a change of mode: what the administrator has set as defaults. Raises Refused."""
+        self.block_size_changed = self.density_changed = self.compression_changed = False
+        if not self.has(Boolean.DEF_WRITES):
+            yield from self.set_mode_defaults()
+        if self.default_drive_buffer is not None:
             yield from self.set_mode(
-                block_size=self.block_size if size is None else size,
-                density=self.density if density is None else density,
-                drive_buffer=self.drive_buffer if buffered is None else buffered,
+                block_size=self.block_size, density=self.density, drive_buffer=self.default_drive_buffer
             )
-        if self.default_compression is not None:
-            yield from self.compress(on=bool(self.default_compression))
+
+    def set_mode_defaults(self) -> Steps[None]:
+        """Block size and density of the mode, but for what an operation has changed since. Raises Refused(EINVAL)."""
+        mode = self.mode
+        size = self.block_size if self.block_size_changed or mode.block_size is None else mode.block_size
+        density = self.density if self.density_changed or mode.density is None else mode.density
+        if (size, density) != (self.block_size, self.density):
+            done = yield from self.set_mode(block_size=size, density=density, drive_buffer=self.drive_buffer)
+            if not done and self.modes_defined:
+                raise Refused(errno.EINVAL)
+
+    def begin_writing(self) -> Steps[None]:
+        """Before the first write of a tape: what is set there are the defaults of the mode. Raises Refused."""
+        yield from self.set_mode_defaults()
+        wanted = self.mode.compression
+        if wanted is None or self.compression_changed:
+            return
+        try:
+            yield from self.compress(on=wanted)
+        except Refused:
+            if self.modes_defined:
+                raise Refused(errno.EINVAL) from None
+
+    def must_be_defined(self) -> None:
+        """The mode of the node. Raises Refused(ENXIO)."""
+        if not self.mode.defined:
+            raise Refused(errno.ENXIO)
 
     def drop_buffer(self, *, elsewhere: bool) -> Steps[None]:
         """Forget what was read and not taken; space back over it, unless the tape goes elsewhere. Raises Refused."""
@@ -167,6 +194,7 @@ class TapeSession(TapeState):
         page[2] = page[2] | 0x80 if on else page[2] & 0x7F
         if not (yield from self.mode_select(self.mode_header() + bytes(page))).good:
             raise Refused(errno.EIO)
+        self.compression_changed = True
 
 
 def mode_page(data: bytes, code: int) -> bytes:

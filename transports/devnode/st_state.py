@@ -14,9 +14,10 @@ from transports.devnode.driver import Answer, Steps, answer_of
 from transports.devnode.request import Refused, ScsiTask
 from transports.devnode.st_codes import Boolean, Op
 
-__all__ = ["Eof", "Partition", "Ready", "Rw", "TapeState", "mode_header"]
+__all__ = ["Eof", "Partition", "Ready", "Rw", "TapeMode", "TapeState", "mode_header"]
 
 _MOST_PARTITIONS: Final = 4
+_MOST_MODES: Final = 4
 _BLOCK_SIZE_MASK: Final = 0xFFFFFF
 _TO_EOD_COUNT: Final = 0x7FFFFF
 _SHORT: Final = 900.0
@@ -70,6 +71,33 @@ class Partition:
         self.file = 0
 
 
+class TapeMode:
+    """What the administrator has set for the nodes of one mode: /dev/stN, /dev/stNl, /dev/stNm, /dev/stNa.
+
+    Attributes:
+        defined: without, the nodes can be opened to set options, and for nothing else.
+        options: those of `OF_MODE`.
+        block_size, density, compression: defaults; None where the drive's are left.
+    """
+
+    OF_MODE: Final = (
+        Boolean.BUFFER_WRITES | Boolean.ASYNC_WRITES | Boolean.READ_AHEAD | Boolean.DEF_WRITES | Boolean.SYSV
+    )
+
+    def __init__(self) -> None:
+        self.defined = False
+        self.options = Boolean.BUFFER_WRITES | Boolean.ASYNC_WRITES | Boolean.READ_AHEAD
+        self.block_size: int | None = None
+        self.density: int | None = None
+        self.compression: bool | None = None
+
+    def define_as(self, other: TapeMode) -> None:
+        """The same settings, to begin with."""
+        self.defined = True
+        self.options = other.options
+        self.block_size, self.density, self.compression = other.block_size, other.density, other.compression
+
+
 # SPACE: code and sign of each operation, and whether the state of filemarks is to be forgotten.
 _SPACING: Final = {
     Op.FSF: (1, 1), Op.FSFM: (1, 1), Op.BSF: (1, -1), Op.BSFM: (1, -1), Op.FSR: (0, 1), Op.BSR: (0, -1),
@@ -86,9 +114,11 @@ class TapeState:
 
     def __init__(self, unit: int) -> None:
         self.unit = unit
-        self.options = (
-            Boolean.BUFFER_WRITES | Boolean.ASYNC_WRITES | Boolean.READ_AHEAD | Boolean.CAN_BSR
-        )
+        self.drive_options = Boolean.CAN_BSR
+        self.modes = [TapeMode() for _ in range(_MOST_MODES)]
+        self.modes[0].defined = True
+        self.mode_number = 0
+        self.modes_defined = False      # of 1 to 3 any ever was
         self.ready = Ready.NOT_READY
         self.position_unknown = False
         self.write_protected = False
@@ -113,9 +143,14 @@ class TapeState:
         """Where the tape stands."""
         return self.partitions[self.partition]
 
+    @property
+    def mode(self) -> TapeMode:
+        """That of the node by which the drive was opened last."""
+        return self.modes[self.mode_number]
+
     def has(self, option: Boolean) -> bool:
-        """Whether an option is set."""
-        return bool(self.options & option)
+        """Whether an option is set, of the drive or of the mode."""
+        return bool((self.drive_options | self.mode.options) & option)
 
     # --- commands ----------------------------------------------------------------------------------------------
 
