@@ -56,7 +56,7 @@ class Calls:
         self.drivers = DriverCalls(
             cast(Listener, self), {0: cast(Host, self.host)}, cast(Descriptors, None)    # what it uses of them
         )
-        self.line: Line = self.drivers.line(0, 0, lambda unit: cast(Driver, None))
+        self.line: Line = self.drivers.line(0, 0, lambda unit: cast(Driver, EmptyDriver()))
 
     def is_valid(self, note: Notification) -> bool:
         """Whether the program lives."""
@@ -173,6 +173,8 @@ def test_open_by_one_who_has_ended() -> None:
 
 class EmptyDriver:
     """Opens."""
+
+    now = 0.0
 
     def open(self, path: str, flags: int) -> Steps[object]:
         """Without a command."""

@@ -225,6 +225,28 @@ def test_door_and_medium() -> None:
     assert [station.ioctl(Ioctl.MEDIA_CHANGED) for _ in range(2)] == [1, 0]
 
 
+def test_timed_media_change() -> None:
+    """When a change was noticed, in milliseconds, and whether that is later than what the program knows of.
+
+    As on Linux a change is noticed once for the drive, not for each file.
+    """
+    station = Station()
+
+    def timed(known: int) -> tuple[int, int]:
+        return unpack("=qQ", station.asked(Ioctl.TIMED_MEDIA_CHANGE, pack("=qQ", known, 99)))
+
+    station.drive.now = 5.0
+    assert timed(0) == (5000, 1)
+    station.drive.now = 6.5
+    assert [timed(5000), timed(4999)] == [(5000, 0), (5000, 1)]
+    assert station.ioctl(Ioctl.MEDIA_CHANGED) == 0
+    station.ioctl(Ioctl.EJECT)
+    station.ioctl(Ioctl.CLOSETRAY)
+    assert station.ioctl(Ioctl.MEDIA_CHANGED) == 1
+    station.drive.now = 8.0
+    assert timed(5000) == (6500, 1)
+
+
 def test_capability_and_speed() -> None:
     """What the drive's page says; speeds in units of 177 kB/s."""
     station = Station()
@@ -323,4 +345,4 @@ def test_bad_pointer(number: Ioctl) -> None:
 
 def test_unknown_ioctl() -> None:
     """It is ENOTTY."""
-    assert refused(Station().ioctl, 0x5396) == errno.ENOTTY
+    assert refused(Station().ioctl, 0x5397) == errno.ENOTTY

@@ -87,7 +87,12 @@ class Driver(Protocol):
     """What is behind the nodes of one unit, for all who open them. What returns `Steps` is a generator; see the module.
 
     One call after the other: the next begins when the one before has ended.
+
+    Attributes:
+        now: seconds of the monotonic clock, told before each step.
     """
+
+    now: float
 
     def open(self, path: str, flags: int) -> Steps[object]:
         """open(2): what the driver keeps with the file. Raises Refused."""

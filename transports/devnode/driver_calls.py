@@ -261,7 +261,7 @@ class DriverCalls:
         """Carry on with the first call in line, and with the next ones when it has ended."""
         while line.runs:
             run = line.runs[0]
-            task = self._step(run, outcome)
+            task = self._step(line, run, outcome)
             if task is None:
                 line.runs.popleft()
                 self._drop_dead(line)
@@ -293,8 +293,9 @@ class DriverCalls:
     def _is_dead(self, run: _Run) -> bool:
         return run.note is not None and not self._listener.is_valid(run.note)
 
-    def _step(self, run: _Run, outcome: Outcome | None) -> Step | None:
+    def _step(self, line: Line, run: _Run, outcome: Outcome | None) -> Step | None:
         """The next task or pause; None where the call has ended and is answered."""
+        line.driver.now = monotonic()
         try:
             # A generator that has not begun is sent None, whatever its type says of the others.
             return next(run.steps) if outcome is None else run.steps.send(outcome)

@@ -58,6 +58,7 @@ class Ioctl(IntEnum):
     DVD_AUTH = 0x5392
     SEND_PACKET = 0x5393
     NEXT_WRITABLE = 0x5394
+    TIMED_MEDIA_CHANGE = 0x5396
     LAST_WRITTEN = 0x5395
 
 

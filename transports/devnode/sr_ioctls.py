@@ -64,6 +64,9 @@ class OpticalIoctls:
 
     Args:
         unit: what the host calls the unit.
+
+    Attributes:
+        now: seconds of the clock, told by whoever runs the calls.
     """
 
     def __init__(self, unit: int) -> None:
@@ -74,13 +77,15 @@ class OpticalIoctls:
         self.writable = False
         self.locked = False
         self.keep_locked = False
+        self.now = 0.0
+        self.changed_at = 0             # milliseconds; as of the call that noticed
         self._changed = True
         self._options = _AUTO_CLOSE_LOCK
         self.methods: dict[int, Callable[[Memory, int], Steps[int]]] = {
             Ioctl.READTOCHDR: self._toc_header, Ioctl.READTOCENTRY: self._toc_entry, Ioctl.EJECT: self._eject,
             Ioctl.PLAYMSF: self._play, Ioctl.PLAYTRKIND: self._play_track, Ioctl.SUBCHNL: self._subchannel,
             Ioctl.READAUDIO: self._read_audio, Ioctl.MULTISESSION: self._multisession, Ioctl.GET_MCN: self._mcn,
-            Ioctl.SELECT_SPEED: self._speed, Ioctl.MEDIA_CHANGED: self._media_changed,
+            Ioctl.SELECT_SPEED: self._speed, Ioctl.MEDIA_CHANGED: self.media_changed,
             Ioctl.DISC_STATUS: self._disc_status, Ioctl.LOCKDOOR: self._lock, Ioctl.GET_CAPABILITY: self._capability,
             Ioctl.SEND_PACKET: self._packet, Ioctl.NEXT_WRITABLE: self._next_writable,
             Ioctl.LAST_WRITTEN: self._last_written,
@@ -289,9 +294,11 @@ class OpticalIoctls:
         speed = min(argument * _SPEED_UNIT, 0xFFFF) if argument else 0xFFFF
         return (yield from self.do((_SET_SPEED, 0, *speed.to_bytes(2, "big"), 0xFF, 0xFF)))
 
-    def _media_changed(self, memory: Memory, argument: int) -> Steps[int]:
+    def media_changed(self, memory: Memory, argument: int) -> Steps[int]:
         yield from self.execute((0,))
         changed, self._changed = self._changed, False
+        if changed:
+            self.changed_at = int(self.now * 1000)
         return int(changed)
 
     def _disc_status(self, memory: Memory, argument: int) -> Steps[int]:

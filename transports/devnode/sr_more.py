@@ -1,8 +1,7 @@
 """More ioctls of /dev/srN: structures and authentication of DVDs, volume, what is left of CDROM_*.
 
 Numbers, layouts and rules are those of the uniform CD-ROM driver of Linux (drivers/cdrom/cdrom.c, linux/cdrom.h). There
-are no changers of several discs: CDROM_SELECT_DISC is ENOSYS, as there without one. Media changes have no times:
-CDROM_TIMED_MEDIA_CHANGE is ENOTTY.
+are no changers of several discs: CDROM_SELECT_DISC is ENOSYS, as there without one.
 """
 
 from __future__ import annotations
@@ -64,6 +63,7 @@ class MoreIoctls(OpticalIoctls):
         self.methods |= {
             Ioctl.VOLCTRL: self._set_volume, Ioctl.VOLREAD: self._volume, Ioctl.PLAYBLK: self._play_blocks,
             Ioctl.RESET: self._reset, Ioctl.SELECT_DISC: self._select_disc,
+            Ioctl.TIMED_MEDIA_CHANGE: self._timed_change,
             Ioctl.DVD_READ_STRUCT: self._read_structure, Ioctl.DVD_AUTH: self._authenticate,
         }
 
@@ -99,6 +99,13 @@ class MoreIoctls(OpticalIoctls):
         return (yield from self.do((_PLAY, 0, *start.to_bytes(4, "big"), 0, *count.to_bytes(2, "big"))))
 
     # --- the drive ---------------------------------------------------------------------------------------------
+
+    def _timed_change(self, memory: Memory, argument: int) -> Steps[int]:
+        """struct cdrom_timed_media_change_info: what the program knows; then the last change, and if it is later."""
+        yield from self.media_changed(memory, argument)
+        known, = unpack_from("=q", memory.read(argument, 16))
+        memory.write(argument, pack("=qQ", self.changed_at, int(self.changed_at > known)))
+        return 0
 
     def _reset(self, memory: Memory, argument: int) -> Steps[int]:
         yield from ()

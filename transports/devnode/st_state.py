@@ -114,6 +114,7 @@ class TapeState:
 
     def __init__(self, unit: int) -> None:
         self.unit = unit
+        self.now = 0.0
         self.drive_options = Boolean.CAN_BSR
         self.modes = [TapeMode() for _ in range(_MOST_MODES)]
         self.modes[0].defined = True
