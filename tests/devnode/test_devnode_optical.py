@@ -68,6 +68,24 @@ def test_optical_none() -> None:
     ]
 
 
+def test_optical_changes_of_ours() -> None:
+    """CDROM_MEDIA_CHANGED of our own drive: at first, after ejecting, after loading; not after loading what is there.
+
+    The time of CDROM_TIMED_MEDIA_CHANGE is of CLOCK_MONOTONIC.
+    """
+    assert run_python("""
+import time
+fd = os.open("/dev/sr0", os.O_RDONLY | os.O_NONBLOCK)
+changed = lambda: fcntl.ioctl(fd, 0x5325, 0x7fffffff)
+found = [changed(), changed()]
+for number in (0x5319, 0x5309, 0x5319, 0x5319):     # CLOSETRAY, EJECT
+    fcntl.ioctl(fd, number); found += ["in" if number == 0x5319 else "out", changed(), changed()]
+print(*found)
+at, later = struct.unpack("=qQ", fcntl.ioctl(fd, 0x5396, bytes(16)))
+print(later, 0 <= time.monotonic() * 1000 - at < 60000)
+""", units=("--optical", "8M,kind=cd-rom")) == "1 0 in 0 0 out 1 0 in 1 0 in 0 0\n1 True\n"
+
+
 def test_optical_dvd_of_ours() -> None:
     """Our own drive through the driver: the layer of a DVD, its region, its volume; a CD has no structures."""
     program = """

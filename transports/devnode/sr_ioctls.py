@@ -31,6 +31,7 @@ _OPTIONS: Final = 0x1F
 _AUTO_EJECT: Final = 0x02
 _AUTO_CLOSE_LOCK: Final = 0x1 | 0x4 | 0x8   # CDO_AUTO_CLOSE, CDO_USE_FFLAGS, CDO_LOCK
 _SET_SPEED: Final = 0xBB
+_START_STOP, _LOEJ, _START = 0x1B, 2, 1
 # Bytes, sector type and READ CD flags of each way to read one sector.
 _SECTOR_READS: Final = {
     Ioctl.READMODE1: (2048, 2, 0x10), Ioctl.READCOOKED: (2048, 2, 0x10), Ioctl.READMODE2: (2336, 3, 0x58),
@@ -80,6 +81,7 @@ class OpticalIoctls:
         self.now = 0.0
         self.changed_at = 0             # milliseconds; as of the call that noticed
         self._changed = True
+        self._out = False               # we have ejected the disc
         self._options = _AUTO_CLOSE_LOCK
         self.methods: dict[int, Callable[[Memory, int], Steps[int]]] = {
             Ioctl.READTOCHDR: self._toc_header, Ioctl.READTOCENTRY: self._toc_entry, Ioctl.EJECT: self._eject,
@@ -99,6 +101,11 @@ class OpticalIoctls:
         answer = answer_of((yield ScsiTask(self.unit, bytes(cdb).ljust(length, b"\0"), data_out, data_in, _SECONDS)))
         if answer.key == SenseKey.UNIT_ATTENTION and answer.asc[0] == 0x28:
             self._changed = True
+        if cdb[0] == _START_STOP and answer.good and len(cdb) > 4 and cdb[4] & _LOEJ:
+            # A change as well, though the drive tells only others by a unit attention.
+            ejects = not cdb[4] & _START
+            self._changed |= ejects or self._out
+            self._out = ejects
         return answer
 
     def start_stop(self, bits: int) -> Steps[Answer]:
