@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from checked_by import Recording, program
 from sg3_inventory import ELSEWHERE, NOT_FOR_DISKS, NOT_RUN, ROWS, Row
+from sg3_table import FILE, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
 
@@ -75,6 +76,15 @@ def test_sg3_inventory_is_complete(require_tool: Callable[[str], str]) -> None:
     assert installed - named == set()
     assert [row.command for row in ALL if not any(row.wanted)] == []
     assert [name for name in ELSEWHERE.values() if name not in globals()] == []
+
+
+def test_sg3_table_is_that_of_the_inventory() -> None:
+    """tests/conformance/sg3_utils.md is what sg3_table.py writes, and names every tool of the inventory."""
+    text = table()
+
+    assert FILE.read_text(encoding="utf-8") == text, "run tests/oracles/sg3_table.py"
+    named = {word for row in ALL for word in re.findall(r"\bsg_\w+", row.command)} | set(ELSEWHERE) | set(NOT_RUN)
+    assert [tool for tool in sorted(named) if f"| `{tool}` |" not in text] == []
 
 
 def shell(script: str, *units: str, require_tool: Callable[[str], str]) -> list[str]:
