@@ -94,7 +94,7 @@ class DiscStructures(Information):
         kind = disc.kind
         end = _DATA_START + max((disc.capacity if kind.plus else disc.capacity_end) - 1, 0)
         layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
-        layer_end = _DATA_START + kind.capacity // 2 - 1 if kind.layers > 1 else 0
+        layer_end = _DATA_START + (disc.layer_0 or disc.capacity // 2) - 1 if kind.layers > 1 else 0
         fixed = struct.pack(
             ">BBBBIII", kind.book_type << 4 | (1 if kind.plus else 5 if not kind.pressed else 1), 0x0F if not kind.plus
             else 0x02, (kind.layers - 1) << 5 | (0x10 if kind.layers > 1 else 0) | layer_type, 0x00,

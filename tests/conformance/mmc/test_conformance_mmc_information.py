@@ -336,10 +336,12 @@ def test_disc_structure_adip(drive: Drive) -> None:
 @disc("dvd+r-dl", "dvd-r-dl")
 @clause("MMC-6 6.24.3")
 def test_disc_structure_layer_capacity(drive: Drive) -> None:
-    """Format 20h of two layers: the capacity of layer 0, half of the disc."""
-    data = drive.read(read_disc_structure(0x20))
+    """Format 20h of two layers: the capacity of layer 0, half of the disc; the physical format says where it ends."""
+    data, physical = drive.read(read_disc_structure(0x20)), drive.read(read_disc_structure(0))
+    begin, end = (int.from_bytes(physical[at : at + 4], "big") for at in (8, 16))
 
     assert int.from_bytes(data[8:12], "big") * 2 == drive.track(1).size
+    assert end + 1 - begin == int.from_bytes(data[8:12], "big")
 
 
 @disc("dvd+rw", "dvd-ram", "dvd+r")
