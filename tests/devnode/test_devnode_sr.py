@@ -208,7 +208,7 @@ def test_packet() -> None:
 
 
 def test_door_and_medium() -> None:
-    """LOCKDOOR outlasts the file; EJECT takes it away, but not from others; a change is told once."""
+    """LOCKDOOR outlasts the file, and EJECT is refused as long; also from others; a change is told once."""
     station = Station()
     assert [station.ioctl(Ioctl.MEDIA_CHANGED) for _ in range(2)] == [1, 0]
     station.ioctl(Ioctl.LOCKDOOR, 1)
@@ -219,6 +219,8 @@ def test_door_and_medium() -> None:
     station.open()
     assert refused(station.ioctl, Ioctl.EJECT) == errno.EBUSY
     station.drive.release(other)
+    assert refused(station.ioctl, Ioctl.EJECT) == errno.EBUSY
+    station.ioctl(Ioctl.LOCKDOOR, 0)
     station.ioctl(Ioctl.EJECT)
     assert station.disc.tray_open
     station.ioctl(Ioctl.CLOSETRAY)

@@ -280,14 +280,13 @@ class OpticalIoctls:
         return 0
 
     def _eject(self, memory: Memory, argument: int) -> Steps[int]:
-        if len(self.users) > 1:
+        if len(self.users) > 1 or self.keep_locked:
             raise Refused(errno.EBUSY)
         if self.locked:
             yield from self.lock_door(lock=False)
         if not (yield from self.start_stop(2)).good:
             raise Refused(errno.EIO)
         self.size = 0
-        self.keep_locked = False
         return 0
 
     def _lock(self, memory: Memory, argument: int) -> Steps[int]:
