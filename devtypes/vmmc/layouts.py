@@ -63,7 +63,10 @@ GET_CONFIGURATION: Final = CdbLayout(
 GET_EVENT_STATUS_NOTIFICATION: Final = CdbLayout(
     "opcode:8 _:7 polled _:16 classes:8 _:16 allocation_length:16 control:8"
 )
-READ_DISC_INFORMATION: Final = CdbLayout("opcode:8 _:5 data_type:3 _:40 allocation_length:16 control:8")
+# Bit 4 of byte 1 is reserved; dvd+rw-mediainfo sets it where it means data type 2, and drives let it pass.
+READ_DISC_INFORMATION: Final = CdbLayout(
+    "opcode:8 _:3 mistaken_type?:1 _ data_type:3 _:40 allocation_length:16 control:8"
+)
 READ_TRACK_INFORMATION: Final = CdbLayout(
     "opcode:8 _:5 open address_type:2 address:32 _:8 allocation_length:16 control:8"
 )

@@ -5,22 +5,14 @@ Which profile is written by which program is recorded beside what they send (che
 
 from __future__ import annotations
 
-import math
 import os
-import shutil
-import struct
 import subprocess
-import sys
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from checked_by import program
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
-
-from devnode_world import ROOT, needs_nodes  # the harness of the nodes' tests
+from optical_jobs import ROOT, Run, needs_nodes, run_jobs, wave_file, waves
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
@@ -28,7 +20,6 @@ TOOLS = (
     "wodim", "genisoimage", "isoinfo", "cdrskin", "xorriso", "growisofs", "dvd+rw-format", "cdparanoia", "cd-info",
     "sg_get_config", "sdparm", "cdrwtool", "udfinfo",
 )
-FRAMES = 588                    # samples of a CD sector
 WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
 GROW = "growisofs -use-the-force-luke=notray"
 READ_BACK = "dd if=/dev/sr0 bs=64k 2>/dev/null | cmp -n $(stat -c %s one.iso) - one.iso && echo same\n"
@@ -42,10 +33,6 @@ NAMES = {
     "dvd-ram": "DVD-RAM", "bd-r": "BD-R SRM", "bd-re": "BD-RE",
 }
 
-# By a name of its own: the medium, and a script that has it in a drive.
-Jobs = dict[str, tuple[str, str]]
-Run = Callable[[Jobs], dict[str, list[str]]]
-
 
 @pytest.fixture(scope="module")
 def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,46 +44,17 @@ def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPa
         (folder / f"d-{name}").mkdir()
         (folder / f"d-{name}" / name).write_bytes(b"".join(b"%s %d\n" % (name.encode(), at) for at in range(60000)))
         subprocess.run(["genisoimage", "-quiet", "-R", "-o", f"{name}.iso", f"d-{name}"], cwd=folder, check=True)
-    sound = b"".join(
-        struct.pack("<hh", int(9000 * math.sin(at / 30)), at * 40503 % 16001 - 8000) for at in range(FRAMES * 620)
-    )
+    sound = waves(620)
     for name, part in (("one", sound[: len(sound) // 2]), ("two", sound[len(sound) // 2 :])):
-        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
-            file.setnchannels(2)
-            file.setsampwidth(2)
-            file.setframerate(44100)
-            file.writeframes(part)
+        wave_file(folder / f"{name}.wav", part)
     return folder
 
 
 @pytest.fixture
 def burn(material: Path, tmp_path: Path) -> Run:
-    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name.
-
-    Programs that burn mostly wait.
-    """
+    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name."""
     needs_nodes()
-
-    def run(jobs: Jobs) -> dict[str, list[str]]:
-        running = {}
-        for name, (medium, script) in jobs.items():
-            folder = tmp_path / name
-            shutil.copytree(material, folder, symlinks=True)
-            running[name] = subprocess.Popen(
-                [*program(), "exec", "--state", ".", "--optical", f"disc,blank={medium}", "--", "sh", "-c", script],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
-            )
-        try:
-            return {
-                name: [line.strip() for line in process.communicate(timeout=100)[0].splitlines()]
-                for name, process in running.items()
-            }
-        finally:
-            for process in running.values():
-                process.kill()
-
-    return run
+    return lambda jobs: run_jobs(jobs, material, tmp_path)
 
 
 # --- CDs -----------------------------------------------------------------------------------------------------------
@@ -318,3 +276,39 @@ cd-drive -i /dev/sr0 > log 2>&1 || cat log; grep -o 'Can read.*CD-R .*: Yes' log
         medium: ["Can read CD-R : Yes"] for medium in NAMES
     }
     assert all(int(lines[0]) > 12 for lines in found.values())
+
+
+def test_sg_dd_where_no_burning_program_goes(burn: Run) -> None:
+    """DVD-R DL with layer jumps, and BD-R in random recording: growisofs and xorriso know these profiles, and do not
+    write them, so that mode page and format come from sdparm and sg_raw, blocks from sg_dd, closing from sg_raw."""
+    to = "of=/dev/sg0 bs=2048"
+    jump = f"""
+sdparm --page=wp --set=WR_T=4 /dev/sr0 {LOG}
+sg_get_config --current /dev/sr0 2> log | grep 'Current profile'
+growisofs -use-the-force-luke=notray -Z /dev/sr0=one.iso 2>&1 | grep -c "doesn't appear to be"
+sg_dd if=one.iso {to} bpt=32 count=288 2>&1 | grep -e 'Invalid address' -e seek
+sg_dd if=one.iso {to} bpt=16 seek=256 skip=256 count=16 {LOG}
+dvd+rw-mediainfo /dev/sr0 | grep -e Writable -e 'Layer Jump:' -e Free
+sg_dd if=one.iso {to} bpt=16 seek=272 skip=272 count=$(($(stat -c %s one.iso) / 2048 - 272)) {LOG}
+sg_raw -n /dev/sg0 35 00 00 00 00 00 00 00 00 00 {LOG}; sg_raw -n /dev/sg0 5b 00 02 00 00 00 00 00 00 00 {LOG}
+dvd+rw-mediainfo /dev/sr0 | grep -e status: -e 'Last Layer'; {READ_BACK}
+"""
+    random = f"""
+printf '\\0\\0\\0\\010\\0\\0\\0\\0\\311\\0\\0\\0' > format; sg_raw -s 12 -i format /dev/sg0 04 11 00 00 00 00 {LOG}
+sg_get_config --current /dev/sr0 2> log | grep 'Current profile'
+growisofs -use-the-force-luke=notray -Z /dev/sr0=one.iso 2>&1 | grep -c "doesn't appear to be"
+sg_dd if=two.iso {to} bpt=32 seek=6400 {LOG}; sg_dd if=one.iso {to} bpt=32 {LOG}
+sg_dd if=two.iso {to} bpt=32 count=32 2>&1 | grep -o 'Invalid address for write'
+sg_dd if=/dev/sg0 of=found bs=2048 bpt=32 skip=6400 count=$(($(stat -c %s two.iso) / 2048)) {LOG}
+cmp found two.iso && echo two; {READ_BACK}
+"""
+    assert burn({"jump": ("dvd-r-dl,size=1114112", jump), "random": ("bd-r", random)}) == {
+        "jump": [
+            "Current profile: DVD-R dual layer jump recording", "1",
+            "Additional sense: Invalid address for write", "sg_write failed, seek=256",
+            "Manual Layer Jump:     0*2KB", "Next Writable Address: 272*2KB", "Free Blocks:           272*2KB",
+            "Next Layer Jump:       544", "Last Layer Jump:       272",
+            "Disc status:           complete", "Last Layer Jump:       272", "same",
+        ],
+        "random": ["Current profile: BD-R RRM", "1", "Invalid address for write", "two", "same"],
+    }

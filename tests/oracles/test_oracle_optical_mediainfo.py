@@ -1,0 +1,187 @@
+"""dvd+rw-mediainfo on every DVD and BD, blank and burnt: what it prints of one is what it prints of a real one.
+
+Capacities are those that media have (single and dual layer, with and without spare area); that the book type of every
+DVD is 00h, and what it makes of POW resources (it asks for another data type than it means), is so with real drives,
+too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optical_jobs import Run, needs_nodes, run_jobs
+
+pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
+
+BLOCKS = 480                    # of the image: whole ECC blocks of DVD and of BD
+CAPACITIES = {
+    "dvd-r": 2298496, "dvd-rw": 2298496, "dvd-r-dl": 4171712, "dvd-ram": 2295072, "dvd+rw": 2295104, "dvd+r": 2295104,
+    "dvd+r-dl": 4173824, "bd-r": 12219392, "bd-re": 12219392,
+}
+WITH_SPARE = 11826176           # of a BD with the default spare area
+NAMES = {
+    "dvd-r": "11h, DVD-R Sequential", "dvd-rw": "14h, DVD-RW Sequential",
+    "dvd-r-dl": "15h, DVD-R Dual Layer Sequential",
+    "dvd-ram": "12h, DVD-RAM", "dvd+rw": "1Ah, DVD+RW", "dvd+r": "1Bh, DVD+R", "dvd+r-dl": "2Bh, DVD+R Double Layer",
+    "bd-r": "41h, BD-R SRM", "bd-re": "43h, BD-RE",
+}
+# Blocks between a first session and the next one: lead-out and intro, or border-out and border-in.
+GAPS = {"dvd-r": 28672, "dvd-rw": 28672, "dvd+r": 4096, "dvd+r-dl": 4096}
+PLUS_R = ("dvd+r", "dvd+r-dl")
+SEQUENTIAL = ("dvd-r", "dvd-rw", "dvd+r", "dvd+r-dl")
+ASK = """
+dvd+rw-mediainfo /dev/sr0 2>&1 |
+    grep -v -e 'Write Speed' -e 'Speed Desc' -e 'Write Perf' -e ^INQ -e ^GET -e 'Media ID' -e ^READ.DVD -e '^$' |
+    sed 's/[ \\t][ \\t]*/ /g'
+"""
+
+Lines = list[str]
+
+
+@pytest.fixture(scope="module")
+def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image."""
+    for tool in ("dvd+rw-mediainfo", "growisofs", "xorriso"):
+        require_tool(tool)
+    folder = tmp_path_factory.mktemp("material")
+    (folder / "image").write_bytes(b"".join(number.to_bytes(4, "big") * 512 for number in range(BLOCKS)))
+    return folder
+
+
+@pytest.fixture
+def work(material: Path, tmp_path: Path) -> Run:
+    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name."""
+    needs_nodes()
+    return lambda jobs: run_jobs(jobs, material, tmp_path)
+
+
+def size(blocks: int) -> str:
+    """So many blocks as the program has them."""
+    return f"{blocks}*2048={blocks * 2048}"
+
+
+def blank_track(start: int, blocks: int, *, plus_r: bool = False, number: int = 1) -> Lines:
+    """A track that takes data."""
+    return [
+        f"READ TRACK INFORMATION[#{number}]:", "Track State: blank", f"Track Start Address: {start}*2KB",
+        f"Next Writable Address: {start}*2KB", f"Free Blocks: {blocks}*2KB", f"Track Size: {blocks}*2KB",
+        *([f"ROM Compatibility LBA: {start}"] if plus_r else []),
+    ]
+
+
+def written_track(blocks: int, *, state: str = "complete", plus_r: bool = False, last: bool = True) -> Lines:
+    """A track that takes none."""
+    return [
+        "READ TRACK INFORMATION[#1]:", f"Track State: {state}", "Track Start Address: 0*2KB", "Free Blocks: 0*2KB",
+        f"Track Size: {blocks}*2KB", *([f"Last Recorded Address: {blocks - 1}*2KB"] if last else []),
+        *(["ROM Compatibility LBA: 0"] if plus_r else []),
+    ]
+
+
+def disc(status: str, sessions: int, state: str, tracks: int, following: int | None = None) -> Lines:
+    """READ DISC INFORMATION."""
+    return [
+        "READ DISC INFORMATION:", f"Disc status: {status}", f"Number of Sessions: {sessions}",
+        f"State of Last Session: {state}", *([f'"Next" Track: {following}'] if following else []),
+        f"Number of Tracks: {tracks}",
+    ]
+
+
+def toc(lead_out: int) -> Lines:
+    """One track, and the capacity."""
+    return [
+        "FABRICATED TOC:", "Track#1 : 14@0", f"Track#AA : 14@{lead_out}", "Multi-session Info: #1@0",
+        f"READ CAPACITY: {size(lead_out)}",
+    ]
+
+
+def without(lines: Lines, *patterns: str) -> Lines:
+    """The lines that none of these begins."""
+    return [line for line in lines if not any(re.match(pattern, line) for pattern in patterns)]
+
+
+def test_mediainfo_of_blank_media(work: Run) -> None:
+    """Blank: one empty session with one track, of all the room that there is. DVD-RAM comes formatted."""
+    found = work({medium: (medium, ASK) for medium in CAPACITIES})
+    room = {"dvd-rw": ("00h", "10h", "15h"), "dvd+rw": ("26h",), "bd-re": ("31h",)}
+    spare = {"bd-r": ("00h", "32h"), "bd-re": ("00h", "30h")}
+
+    for medium, capacity in CAPACITIES.items():
+        lines = found[medium]
+        assert f"Mounted Media: {NAMES[medium]}" in lines
+        formats = dict(line.split(": ") for line in lines if re.match(r"([0-9a-f]+h\(|(un)?formatted:)", line))
+        bare = without(
+            lines, "Mounted", "Media Book", "Legacy", "Last border", r"[0-9A-F]+h\(", "(un)?formatted:", "READ FORMAT",
+            "DVD-RAM", "Primary", "Supplementary", "Persistent", r"DVD\+R DOUBLE", "L0 Data",
+        )
+        if medium == "dvd-ram":
+            assert bare == [*disc("complete", 1, "complete", 1), *toc(capacity)]
+            assert formats["formatted"] == size(capacity)
+            assert {"Primary SA: 12800/12800=100.0% free", "Persistent Write Protection is off"} <= set(lines)
+            continue
+        assert bare == [
+            *disc("blank", 1, "empty", 1, 1), *blank_track(0, capacity, plus_r=medium in PLUS_R),
+            f"READ CAPACITY: {size(0)}",
+        ], medium
+        told = {name.partition("(")[0]: value for name, value in formats.items()}
+        assert told.get("unformatted") == (size(capacity) if medium in room or medium in spare else None)
+        assert {told[name] for name in room.get(medium, ())} <= {size(capacity)}
+        assert {told[name] for name in spare.get(medium, ())} <= {size(WITH_SPARE)}
+        if medium in ("dvd+r-dl", "dvd-r-dl"):
+            assert f"Legacy lead-out at: {capacity // 2}*2KB={capacity // 2 * 2048}" in lines
+
+
+def test_mediainfo_of_burnt_media(work: Run) -> None:
+    """Burnt by growisofs: a session and the room for the next one, or one that has all of the disc."""
+    burn = f"growisofs -use-the-force-luke=notray -Z /dev/sr0=image > log 2>&1 || cat log\n{ASK}"
+    media = [medium for medium in CAPACITIES if medium != "dvd-r-dl"]
+    found = work({medium: (medium, burn) for medium in media})
+
+    for medium in media:
+        capacity = CAPACITIES[medium]
+        lines = without(
+            found[medium], "Mounted", "Media Book", "Legacy", "Last border", r"[0-9A-F]+h\(", "READ FORMAT", "DVD-RAM",
+            "Primary", "Supplementary", "Persistent", r"DVD\+R DOUBLE", "formatted:", "BD SPARE", "Spare Area",
+            "POW RES", "Remaining",
+        )
+        plus_r = medium in PLUS_R
+        if medium in SEQUENTIAL:
+            begin = BLOCKS + GAPS[medium]
+            assert lines == [
+                *(line for line in [f"L0 Data Zone Capacity: {capacity // 2}*2KB, can no longer be set"]
+                  if medium == "dvd+r-dl"),
+                *disc("appendable", 2, "empty", 2, 2),
+                *written_track(BLOCKS, state="invisible" if plus_r else "complete", plus_r=plus_r),
+                *blank_track(begin, capacity - begin, plus_r=plus_r, number=2), *toc(BLOCKS),
+            ], medium
+        elif medium == "bd-r":              # with pseudo-overwrite the session stays open
+            assert "Mounted Media: 41h, BD-R SRM+POW" in found[medium]
+            assert "Spare Area: 393216/393216=100.0% free" in found[medium]
+            assert "Remaining Replacements:16843296" in found[medium]
+            assert lines == [
+                *disc("appendable", 1, "incomplete", 2, 1), *written_track(BLOCKS),
+                *blank_track(BLOCKS, WITH_SPARE - BLOCKS, number=2), *toc(BLOCKS),
+            ]
+        else:
+            whole = WITH_SPARE if medium == "bd-re" else capacity
+            assert f"formatted: {size(whole)}" in found[medium]
+            assert lines == [
+                *disc("complete", 1, "complete", 1), *(["BG Format Status: complete"] if medium == "dvd+rw" else []),
+                *(written_track(whole, last=False) if medium != "dvd-ram" else []), *toc(whole),
+            ], medium
+
+
+def test_mediainfo_of_a_closed_dual_layer_disc(work: Run) -> None:
+    """xorriso has burnt a DVD-R DL at once: complete, one track of as much as was burnt."""
+    burn = f"xorriso -dev /dev/sr0 -close on -map image /image -commit_eject none > log 2>&1 || cat log\n{ASK}"
+    lines = work({"dl": ("dvd-r-dl", burn)})["dl"]
+    capacity = int(next(line for line in lines if line.startswith("READ CAPACITY: ")).split()[2].split("*")[0])
+
+    assert capacity > BLOCKS
+    assert capacity % 16 == 0
+    assert lines[-14:] == [
+        *disc("complete", 1, "complete", 1)[1:], *written_track(capacity), *toc(capacity),
+    ][-14:]
