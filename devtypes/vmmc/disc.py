@@ -249,8 +249,7 @@ class Disc:
         spare: clusters that a BD-R of sequential recording with pseudo-overwrite can still replace; None: it has not
             that.
         jumps, jump_interval, manual_jump: of layer jump recording (`layers`): jump addresses that were, blocks between
-            them, the one that was asked for (0: none).
-        layer_0: blocks of layer 0 of a DVD+R DL that were asked for, 0: half of them.
+            them, the block before the one that was asked for (0: none).
     """
 
     def __init__(
@@ -274,7 +273,7 @@ class Disc:
         self.identifier = identifier
         self.spare = spare
         self.jumps: list[int] = []
-        self.jump_interval = self.manual_jump = self.layer_0 = 0
+        self.jump_interval = self.manual_jump = 0
         self.recorded = bytearray()
         self.generation = 0
         self.whole = capacity

@@ -77,7 +77,6 @@ def encode(disc: Disc) -> bytes:
         "mcn": disc.mcn, "cd_text": disc.cd_text.hex(), "protected": disc.protected, "identifier": disc.identifier,
         "recorded": disc.recorded.hex(), "spare": disc.spare,
         "jumps": disc.jumps, "jump_interval": disc.jump_interval, "manual_jump": disc.manual_jump,
-        "layer_0": disc.layer_0,
     }).encode()
 
 
@@ -110,7 +109,7 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
     if jumps != sorted(set(jumps)):
         raise ValueError("layer jumps go back")
     disc.jumps = jumps
-    for name in ("jump_interval", "manual_jump", "layer_0"):
+    for name in ("jump_interval", "manual_jump"):
         setattr(disc, name, _number(state.get(name, 0), 0, capacity))
     lowest = -CD_PREGAP if kind.is_cd else 0
     last = lowest

@@ -3,6 +3,8 @@
 A layer jump block is a piece of layer 0 and, above it, the piece of layer 1 that ends where layer 0's piece begins. The
 address opposite of n on layer 0 is 2M - 1 - n, M being the blocks of a layer. So the next writable address leaps: at
 the jump address J of a block it becomes 2M - J, and when layer 1's piece is full it is J, where the next block begins.
+
+SEND DISC STRUCTURE makes layer 0 of a disc smaller before it is recorded: then layer 1, which is never larger, is too.
 """
 
 from __future__ import annotations
@@ -10,8 +12,13 @@ from __future__ import annotations
 from typing import Final
 
 from devtypes.vmmc.disc import Disc, Track
+from scsiemu import asc
+from scsiemu.sense import CheckCondition, FieldPointer
 
-__all__ = ["LAYER_JUMP", "advance", "is_jumping", "jump_address", "last_jump", "recorded_ranges", "recorded_to"]
+__all__ = [
+    "LAYER_JUMP", "LAYER_STRUCTURES", "advance", "is_jumping", "jump_address", "last_jump", "layers_are_settled",
+    "recorded_ranges", "recorded_to", "set_layers",
+]
 
 LAYER_JUMP: Final = 0x16        # profile
 
@@ -29,8 +36,11 @@ def jump_address(disc: Disc, track: Track) -> int:
     ends = [middle]
     if disc.jump_interval:
         ends.append(_begun(disc, 1) + disc.jump_interval)
-    if disc.manual_jump > track.next:
-        ends.append(disc.manual_jump)
+    if disc.manual_jump:                        # of the last block before the jump
+        behind = disc.manual_jump + 1
+        behind += -behind % disc.kind.blocks
+        if behind > track.next:
+            ends.append(behind)
     return min(ends)
 
 
@@ -78,6 +88,44 @@ def recorded_to(disc: Disc, track: Track, lba: int) -> int:
     return lba
 
 
+def layers_are_settled(disc: Disc) -> bool:
+    """Whether the capacity of layer 0 cannot be set any more: it was, or the disc is recorded."""
+    return disc.capacity < disc.whole or not disc.blank
+
+
+def set_layers(disc: Disc, form: int, address: int) -> None:
+    """What SEND DISC STRUCTURE says of layers: one of `LAYER_STRUCTURES`.
+
+    Raises CheckCondition: COMMAND SEQUENCE ERROR where it is too late, or an address that cannot be (MMC-6 6.35.3).
+    """
+    middle = disc.capacity // 2
+    step = disc.kind.blocks
+    recorded = max((track.next for track in disc.tracks), default=0)
+    if form in (_BOUNDARY, _MIDDLE):
+        address += -address % step              # what is no multiple of an ECC block is the next one
+        _check(disc, late=layers_are_settled(disc), good=0 < address <= middle)
+        disc.capacity = 2 * address
+    elif form == _INTERVAL:
+        address += -address % step
+        _check(disc, late=not disc.blank, good=address <= middle)
+        disc.jump_interval = address
+    else:
+        _check(disc, late=recorded >= middle, good=address == 0 or recorded <= address < middle)
+        disc.manual_jump = address
+
+
+def _check(disc: Disc, *, late: bool, good: bool) -> None:
+    if disc.finalized or late:
+        raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
+    if not good:
+        raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=FieldPointer(8, in_cdb=False))
+
+
+_BOUNDARY, _MIDDLE, _INTERVAL, _MANUAL = 0x20, 0x21, 0x22, 0x23
+# By format of SEND DISC STRUCTURE: whose it is.
+LAYER_STRUCTURES: Final = {
+    _BOUNDARY: "dvd+r-dl", _MIDDLE: "dvd-r-dl", _INTERVAL: "dvd-r-dl", _MANUAL: "dvd-r-dl",
+}
 _MOST_JUMPS: Final = 4096
 
 

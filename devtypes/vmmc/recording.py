@@ -67,6 +67,7 @@ class Recorder(OpticalModes):
     raw: RawSession | None = None
     unsaved = False
     _before_rehearsal: bytes | None = None
+    _unsaved_before = False
 
     # --- may it be written -------------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ class Recorder(OpticalModes):
         if not (self.parameters.test_write and disc.kind.family != Family.BD and not disc.random):
             return False
         if self._before_rehearsal is None:
-            self._before_rehearsal = encode(disc)
+            self._before_rehearsal, self._unsaved_before = encode(disc), self.unsaved
         return True
 
     def end_rehearsal(self) -> None:
@@ -112,8 +113,9 @@ class Recorder(OpticalModes):
         old = decode(before, 1 << 60)
         self.disc.tracks, self.disc.sessions, self.disc.finalized = old.tracks, old.sessions, old.finalized
         self.disc.mcn, self.disc.cd_text = old.mcn, old.cd_text
+        self.disc.jumps, self.disc.profile = old.jumps, old.profile
         self.plan = None
-        self.unsaved = False
+        self.unsaved = self._unsaved_before
 
     def mode_page_changed(self, page: ModePage, fields: CdbFields) -> None:
         super().mode_page_changed(page, fields)

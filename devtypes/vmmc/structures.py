@@ -13,6 +13,7 @@ from typing import Any, Final
 from devtypes.vmmc import layouts
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.information import Information
+from devtypes.vmmc.layers import LAYER_STRUCTURES, layers_are_settled
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from scsiemu import asc
@@ -21,14 +22,13 @@ from scsiemu.command import Command, Completion
 from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sense import CheckCondition
 
-__all__ = ["SENT", "DiscStructures"]
+__all__ = ["DiscStructures"]
 
 _DVD, _BD = 0, 1                        # MEDIA TYPE
 _ALL_LAYERS: Final = 0xFF
 _DATA_START: Final = 0x030000           # physical sector number of LBA 0
 _BD_START: Final = 0x100000
 _MANUFACTURER: Final = b"SCSIEMU"
-SENT: Final = frozenset((0x20, 0x22, 0x23, 0xC0))       # what SEND DISC STRUCTURE takes, too
 
 _Form = Callable[[Disc], bytes]
 
@@ -59,7 +59,7 @@ class DiscStructures(Information):
 
     def _list(self, disc: Disc) -> bytes:
         return b"".join(
-            struct.pack(">BBH", number, 0xC0 if number in SENT else 0x40, len(form(disc)) + 4)
+            struct.pack(">BBH", number, 0xC0 if _is_sent(disc, number) else 0x40, len(form(disc)) + 4)
             for number, form in self._forms(disc).items()
         )
 
@@ -81,7 +81,7 @@ class DiscStructures(Information):
             forms |= {0x20: _layer_boundary}
         if name == "dvd-r-dl":
             forms |= {
-                0x21: lambda disc: struct.pack(">II", 0, disc.capacity // 2),
+                0x21: _layer_boundary,
                 0x22: lambda disc: struct.pack(">II", 0, disc.jump_interval),
                 0x23: lambda disc: struct.pack(">II", 0, disc.manual_jump),
             }
@@ -94,7 +94,7 @@ class DiscStructures(Information):
         kind = disc.kind
         end = _DATA_START + max((disc.capacity if kind.plus else disc.capacity_end) - 1, 0)
         layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
-        layer_end = _DATA_START + (disc.layer_0 or disc.capacity // 2) - 1 if kind.layers > 1 else 0
+        layer_end = _DATA_START + disc.capacity // 2 - 1 if kind.layers > 1 else 0
         fixed = struct.pack(
             ">BBBBIII", kind.book_type << 4 | (1 if kind.plus else 5 if not kind.pressed else 1), 0x0F if not kind.plus
             else 0x02, (kind.layers - 1) << 5 | (0x10 if kind.layers > 1 else 0) | layer_type, 0x00,
@@ -110,14 +110,19 @@ class DiscStructures(Information):
         return bytes(fixed)
 
 
+def _is_sent(disc: Disc, form: int) -> bool:
+    """Whether SEND DISC STRUCTURE takes it, too."""
+    return LAYER_STRUCTURES.get(form) == disc.kind.name or (form == 0xC0 and disc.kind.erasable)
+
+
 def _with_header(data: bytes) -> bytes:
     return (len(data) + 2).to_bytes(2, "big") + bytes(2) + data
 
 
 def _layer_boundary(disc: Disc) -> bytes:
-    """Whether the capacity of layer 0 was set, or is settled by what is recorded; the capacity."""
-    settled = bool(disc.layer_0) or not disc.blank
-    return struct.pack(">II", settled << 31, disc.layer_0 or disc.capacity // 2)
+    """Whether the capacity of layer 0 was set, or is settled by what is recorded; the capacity, behind which is the
+    middle area."""
+    return struct.pack(">II", layers_are_settled(disc) << 31, disc.capacity // 2)
 
 
 def _dvd_ram_spare(disc: Disc) -> bytes:

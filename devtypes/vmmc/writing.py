@@ -12,6 +12,7 @@ from devtypes.vmmc.borders import close_border, open_border
 from devtypes.vmmc.cue_sheet import parse_cue_sheet
 from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
+from devtypes.vmmc.layers import LAYER_STRUCTURES, set_layers
 from devtypes.vmmc.modes import WriteType
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.recording import NOT_WRITABLE, Recorder
@@ -20,7 +21,7 @@ from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.io_requests import DataOut, Fill
 from scsiemu.operations import DataDirection, Result, operation
-from scsiemu.sense import CheckCondition, FieldPointer
+from scsiemu.sense import CheckCondition
 
 __all__ = ["CloseFunction", "Writing"]
 
@@ -30,10 +31,6 @@ _MOST_TRACKS_CD: Final = 99
 _MOST_TRACKS: Final = 153
 _PWP: Final = 0x04
 _INVISIBLE: Final = (0, 0xFF)
-# By format of SEND DISC STRUCTURE: whose it is, and where it is kept.
-_OF_LAYERS: Final = {
-    0x20: ("dvd+r-dl", "layer_0"), 0x22: ("dvd-r-dl", "jump_interval"), 0x23: ("dvd-r-dl", "manual_jump"),
-}
 
 
 class CloseFunction:
@@ -305,7 +302,7 @@ class Writing(Recorder):
         exclusive=True, parameter_list="parameter_list_length", standard="MMC-6 6.35",
     )
     def send_disc_structure(self, command: Command, cdb: CdbFields) -> Steps:
-        """C0h is persistent write protection; 20h, 22h and 23h are of layers; 0Fh is a time, which is kept nowhere."""
+        """C0h is persistent write protection; 20h to 23h are of layers; 0Fh is a time, which is kept nowhere."""
         disc = self.loaded
         if disc.kind.pressed:
             raise CheckCondition(NOT_WRITABLE)
@@ -314,8 +311,11 @@ class Writing(Recorder):
             if cdb.parameter_list_length < 18:
                 raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
             return Completion()
-        if cdb.format in _OF_LAYERS and disc.kind.name == _OF_LAYERS[cdb.format][0]:
-            self._set_layers(self.check_recordable(command), cdb, data)
+        if LAYER_STRUCTURES.get(cdb.format) == disc.kind.name:
+            self.check_recordable(command)
+            if cdb.parameter_list_length < 12:
+                raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+            set_layers(disc, cdb.format, int.from_bytes(data[8:12], "big"))
             yield from self.save_aside(disc)
             return Completion()
         if cdb.format != 0xC0 or disc.kind.is_cd or not disc.kind.erasable:
@@ -327,15 +327,3 @@ class Writing(Recorder):
         disc.protected = bool(data[4] & _PWP)
         yield from self.save_aside(disc)
         return Completion()
-
-    def _set_layers(self, disc: Disc, cdb: CdbFields, data: bytes) -> None:
-        """Capacity of layer 0 of a blank disc, interval of layer jumps, the next jump address (MMC-6 6.35.3)."""
-        if cdb.parameter_list_length < 12:
-            raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
-        blocks = int.from_bytes(data[8:12], "big")
-        name = _OF_LAYERS[cdb.format][1]
-        if disc.finalized or (name == "layer_0" and not disc.blank):
-            raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
-        if blocks % disc.kind.blocks or blocks > disc.capacity // 2:
-            raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=FieldPointer(8, in_cdb=False))
-        setattr(disc, name, blocks)

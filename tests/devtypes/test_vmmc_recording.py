@@ -303,6 +303,19 @@ def test_test_write_leaves_nothing() -> None:
     assert burner.track(1)["next"] == 0
 
 
+def test_test_write_leaves_what_is_cached() -> None:
+    """What was really written before the test writes is brought to the medium after them."""
+    burner = Burner("dvd-r")
+    assert burner.write(0, image(5)) is None
+    burner.parameters(test_write=1)
+    assert burner.write(5, image(20)) is None
+    burner.parameters(test_write=0)
+    assert burner.track(1)["next"] == 5
+    burner.sync()
+
+    assert burner.track(1)["next"] == 16
+
+
 @pytest.mark.parametrize("kind", ["dvd+r", "dvd-r", "dvd-rw", "bd-r", "dvd-r-dl", "dvd+r-dl"])
 def test_sequential_media(kind: str) -> None:
     """Blocks come one behind the other, ECC blocks are filled up, a second session can follow."""
