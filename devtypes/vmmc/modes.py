@@ -103,7 +103,6 @@ CAPABILITIES: Final = ModePage(
 
 # Data block types that there are (MMC-6 table 654): raw and with sub-channels, mode 1, mode 2 and its forms.
 _LINK_SIZES: Final = (7, 16)            # of CD and DVD, as feature 0021h has them
-_MOST_PACKET: Final = 0xFFFF
 _BLOCK_TYPES: Final = frozenset((0, 1, 2, 3, 8, 9, 10, 11, 12, 13))
 
 
@@ -131,8 +130,6 @@ class OpticalModes(Keys):
                 raise ModeFieldRefused("data_block_type")
             if wanted.multi_session == 2:
                 raise ModeFieldRefused("multi_session")
-            if wanted.write_type == WriteType.PACKET and wanted.fp and not 0 < wanted.packet_size <= _MOST_PACKET:
-                raise ModeFieldRefused("packet_size")
             if wanted.ls_v and wanted.link_size not in _LINK_SIZES:
                 raise ModeFieldRefused("link_size")
             if wanted.session_format not in (0x00, 0x10, 0x20):

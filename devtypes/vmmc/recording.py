@@ -43,6 +43,7 @@ _FIRST_GAP, _LATER_GAP = 11400, 6900     # lead-out, lead-in and pause between t
 _GAPS: Final = {"dvd+r": 4096, "dvd+r-dl": 4096, "dvd-r": 28672, "dvd-rw": 28672, "dvd-r-dl": 28672}
 _BIT: Final = 8
 _LONGEST_LEAD_OUT: Final = 6750         # 1:30
+_MOST_PACKET: Final = 0xFFFF
 _TWO_LAYERS: Final = "dvd-r-dl"
 _LINKED: Final = ("dvd-r", "dvd-rw", "dvd-r-dl")        # have a linking loss area (ECMA-359 23, ECMA-338 23)
 
@@ -148,6 +149,8 @@ class Recorder(OpticalModes):
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if disc.kind.is_cd and self.parameters.write_type >= WriteType.SESSION_AT_ONCE:
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
+        if disc.kind.is_cd and self._wants_packets() and not self._packet():
+            raise CheckCondition(asc.INVALID_PACKET_SIZE)
         if is_jumping(disc) and lba + count > jump_address(disc, track):        # the host is told where that is
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if lba + count > self._room_end(disc, track):
@@ -225,8 +228,12 @@ class Recorder(OpticalModes):
 
     def _packet(self) -> int:
         """Blocks of a packet of fixed size that a CD track gets, 0: it gets none."""
-        parameters = self.parameters
-        return parameters.packet_size & 0xFFFF if parameters.write_type == WriteType.PACKET and parameters.fp else 0
+        size: int = self.parameters.packet_size
+        return size if self._wants_packets() and size <= _MOST_PACKET else 0
+
+    def _wants_packets(self) -> bool:
+        """Whether packets of a fixed size are asked for."""
+        return bool(self.parameters.write_type == WriteType.PACKET and self.parameters.fp)
 
     # --- RAW -------------------------------------------------------------------------------------------------------
 

@@ -271,13 +271,11 @@ def test_time_of_fixed_packets(drive: Drive) -> None:
 @disc("cd-rw")
 @clause("MMC-6 7.5")
 def test_fixed_packets_need_a_size(drive: Drive) -> None:
-    """FP without a packet size is refused."""
-    page = bytearray(drive.page(0x05))
-    page[2] &= 0xF0
-    page[3] |= 0x20
-    page[10:14] = bytes(4)
+    """FP without a packet size records nothing on a CD."""
+    drive.write_parameters(write_type=0, fixed=1)
 
-    assert drive.select(bytes(page)).code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+    assert drive.write(0, blocks(32)).code == asc.INVALID_PACKET_SIZE
+    assert drive.disc().status == 0
 
 
 @pytest.mark.parametrize("size", [0, 32])
