@@ -1,4 +1,4 @@
-"""Playing audio on the target's clock: PLAY AUDIO and its kin, PAUSE/RESUME, SCAN, READ SUB-CHANNEL (MMC-6 6.21;
+"""Playing audio on the target's clock: PLAY AUDIO and its kin, PAUSE/RESUME, SCAN, READ SUB-CHANNEL (MMC-4 6.29;
 MMC-3 clause 5, annex C).
 
 75 sectors are a second; what is played now follows from when playing began. No sound comes out. SCAN goes at eight
@@ -109,11 +109,11 @@ class AudioPlay(ReadCd):
 
     @operation(
         0x45, "PLAY AUDIO(10)", layouts.PLAY_AUDIO_10, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-3 5.14",
+        standard="MMC-4 6.15",
     )
     @operation(
         0xA5, "PLAY AUDIO(12)", layouts.PLAY_AUDIO_12, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-3 5.15",
+        standard="MMC-4 6.16",
     )
     def play_audio(self, command: Command, cdb: CdbFields) -> Completion:
         """So many sectors from an address, or from where the pick-up is."""
@@ -122,7 +122,7 @@ class AudioPlay(ReadCd):
 
     @operation(
         0x47, "PLAY AUDIO MSF", layouts.PLAY_AUDIO_MSF, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-3 5.16",
+        standard="MMC-4 6.17",
     )
     def play_audio_msf(self, command: Command, cdb: CdbFields) -> Completion:
         """From one time up to another; FF:FF:FF is where the pick-up is."""
@@ -170,7 +170,7 @@ class AudioPlay(ReadCd):
 
     @operation(
         0x4B, "PAUSE/RESUME", layouts.PAUSE_RESUME, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-3 5.13",
+        standard="MMC-4 6.14",
     )
     def pause_resume(self, command: Command, cdb: CdbFields) -> Completion:
         """Pause, or go on; neither is an error when it is so already."""
@@ -218,7 +218,7 @@ class AudioPlay(ReadCd):
 
     @operation(
         0x42, "READ SUB-CHANNEL", layouts.READ_SUB_CHANNEL, data=DataDirection.IN, conflict=ReservationClass.READ,
-        needs_ready=True, allocation="allocation_length", standard="MMC-6 6.21",
+        needs_ready=True, allocation="allocation_length", standard="MMC-4 6.29",
     )
     def read_sub_channel(self, command: Command, cdb: CdbFields) -> Completion:
         """Audio status, and with SUBQ the position, the media catalogue number, or the ISRC of a track."""

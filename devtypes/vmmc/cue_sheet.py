@@ -1,4 +1,4 @@
-"""The cue sheet of SEND CUE SHEET: all of a session before its first block (MMC-6 6.33).
+"""The cue sheet of SEND CUE SHEET: all of a session before its first block (MMC-5 6.33).
 
 Each line of eight bytes tells CONTROL and ADR, track, index, data form, and the time where that begins. Tracks may have
 pauses that the host writes or leaves out. CD-TEXT comes as sub-channel R to W of the lead-in.

@@ -314,7 +314,7 @@ class Disc:
 
     @property
     def capacity_end(self) -> int:
-        """READ CAPACITY's number of blocks (MMC-6 6.30): of random media all of them, else up to the lead-out of the
+        """READ CAPACITY's number of blocks (MMC-6 6.18): of random media all of them, else up to the lead-out of the
         last session that is closed, else what is recorded."""
         if self.random:
             return max((track.end for track in self.tracks if track.next > track.start), default=0)

@@ -1,5 +1,5 @@
-"""READ DISC INFORMATION, READ TRACK INFORMATION, READ FORMAT CAPACITIES, READ BUFFER CAPACITY (MMC-6 6.22, 6.27, 6.23,
-6.16).
+"""READ DISC INFORMATION, READ TRACK INFORMATION, READ FORMAT CAPACITIES, READ BUFFER CAPACITY (MMC-6 6.21, 6.23, 6.17;
+MMC-5 6.27).
 
 What programs decide by: whether a disc is blank, appendable or complete, where the next track begins, how much room
 there is. Of media that are not CDs the tracks of a formatted disc are one, made up by the drive.
@@ -52,7 +52,7 @@ class Information(TrayCommands):
 
     @operation(
         0x51, "READ DISC INFORMATION", layouts.READ_DISC_INFORMATION, data=DataDirection.IN,
-        conflict=ReservationClass.ALWAYS, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.22",
+        conflict=ReservationClass.ALWAYS, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.21",
     )
     def read_disc_information(self, command: Command, cdb: CdbFields) -> Completion:
         """Data types: 0 the standard block, 1 tracks, 2 POW resources."""
@@ -145,7 +145,7 @@ class Information(TrayCommands):
 
     @operation(
         0x52, "READ TRACK INFORMATION", layouts.READ_TRACK_INFORMATION, data=DataDirection.IN,
-        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.27",
+        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="MMC-5 6.27",
     )
     def read_track_information(self, command: Command, cdb: CdbFields) -> Completion:
         """A track by address, by number or as the first of a session; with OPEN the next open one."""
@@ -235,7 +235,7 @@ class Information(TrayCommands):
 
     @operation(
         0x5C, "READ BUFFER CAPACITY", layouts.READ_BUFFER_CAPACITY, data=DataDirection.IN,
-        conflict=ReservationClass.READ, allocation="allocation_length", standard="MMC-6 6.16",
+        conflict=ReservationClass.READ, allocation="allocation_length", standard="MMC-6 6.17",
     )
     def read_buffer_capacity(self, command: Command, cdb: CdbFields) -> Completion:
         """The buffer is empty: writing waits for the medium. In bytes, or in blocks."""

@@ -1,4 +1,4 @@
-"""REPORT KEY and SEND KEY: the region of the drive, and copy protection that no disc of ours has (MMC-6 6.28, 6.34).
+"""REPORT KEY and SEND KEY: the region of the drive, and copy protection that no disc of ours has (MMC-5 6.29, 6.35).
 
 Authentication is refused: there is no key on the disc. The region can be set five times.
 """
@@ -51,7 +51,7 @@ class Keys(Speeds):
 
     @operation(
         0xA4, "REPORT KEY", layouts.REPORT_KEY, service_action=0, data=DataDirection.IN,
-        conflict=ReservationClass.READ, allocation="allocation_length", standard="MMC-6 6.28",
+        conflict=ReservationClass.READ, allocation="allocation_length", standard="MMC-5 6.29",
     )
     def report_key(self, command: Command, cdb: CdbFields) -> Completion:
         """RPC state and ASF are told; keys there are none."""
@@ -78,7 +78,7 @@ class Keys(Speeds):
 
     @operation(
         0xA3, "SEND KEY", layouts.SEND_KEY, service_action=0, data=DataDirection.OUT,
-        parameter_list="parameter_list_length", standard="MMC-6 6.34",
+        parameter_list="parameter_list_length", standard="MMC-5 6.35",
     )
     def send_key(self, command: Command, cdb: CdbFields) -> Completion:
         """Sets the region; a challenge without an authentication grant is refused."""

@@ -96,7 +96,7 @@ def layers_are_settled(disc: Disc) -> bool:
 def set_layers(disc: Disc, form: int, address: int) -> None:
     """What SEND DISC STRUCTURE says of layers: one of `LAYER_STRUCTURES`.
 
-    Raises CheckCondition: COMMAND SEQUENCE ERROR where it is too late, or an address that cannot be (MMC-6 6.35.3).
+    Raises CheckCondition: COMMAND SEQUENCE ERROR where it is too late, or an address that cannot be (MMC-5 6.34.3).
     """
     middle = disc.capacity // 2
     step = disc.kind.blocks

@@ -1,4 +1,5 @@
-"""READ, VERIFY, SEEK, SYNCHRONIZE CACHE, READ CAPACITY: user data in blocks of 2048 bytes (MMC-6 6.18 to 6.24, 6.49).
+"""READ, VERIFY, SEEK, SYNCHRONIZE CACHE, READ CAPACITY: user data in blocks of 2048 bytes (MMC-6 6.14,
+6.15, 6.18; MMC-5 6.32, 6.41, 6.43).
 
 What was never recorded is BLANK CHECK, what links packets ILLEGAL MODE FOR THIS TRACK like an audio track, a block
 behind READ CAPACITY's last one an address out of range. Random media read zeros where nothing was written.
@@ -36,7 +37,7 @@ class Reading(TableOfContents):
 
     @operation(
         0x25, "READ CAPACITY", layouts.READ_CAPACITY, data=DataDirection.IN,
-        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, standard="MMC-6 6.25",
+        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, standard="MMC-6 6.18",
     )
     def read_capacity(self, command: Command, cdb: CdbFields) -> Completion:
         """The last address and the block size; a blank disc has last address 0."""
@@ -55,15 +56,15 @@ class Reading(TableOfContents):
 
     @operation(
         0x28, "READ(10)", layouts.READ_10, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,
-        range=_RANGE, standard="MMC-6 6.18",
+        range=_RANGE, standard="MMC-6 6.14",
     )
     @operation(
         0xA8, "READ(12)", layouts.READ_12, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,
-        range=_RANGE, standard="MMC-6 6.19",
+        range=_RANGE, standard="MMC-6 6.15",
     )
     def read(self, command: Command, cdb: CdbFields) -> Result:
         """Blocks of user data."""
-        if getattr(cdb, "streaming", 0) and cdb.fua:        # MMC-6 6.19: FUA has no meaning in streaming
+        if getattr(cdb, "streaming", 0) and cdb.fua:        # MMC-6 6.15: FUA has no meaning in streaming
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fua")
         count = cdb.transfer_length
         self.check_blocks(cdb, count)
@@ -123,11 +124,11 @@ class Reading(TableOfContents):
 
     @operation(
         0x2F, "VERIFY(10)", layouts.VERIFY_10, data=DataDirection.OUT, conflict=ReservationClass.READ,
-        needs_ready=True, range=_RANGE, standard="MMC-6 6.49",
+        needs_ready=True, range=_RANGE, standard="MMC-5 6.43",
     )
     @operation(
         0xAF, "VERIFY(12)", layouts.VERIFY_12, data=DataDirection.OUT, conflict=ReservationClass.READ,
-        needs_ready=True, range=_RANGE, standard="MMC-6 6.49 (as VERIFY(10))",
+        needs_ready=True, range=_RANGE, standard="MMC-5 6.43 (as VERIFY(10))",
     )
     def verify(self, command: Command, cdb: CdbFields) -> Result:
         """Read the blocks; with BYTCHK 01b compare them."""
@@ -149,7 +150,7 @@ class Reading(TableOfContents):
         return Completion()
 
     @operation(
-        0x2B, "SEEK(10)", layouts.SEEK_10, conflict=ReservationClass.READ, needs_ready=True, standard="MMC-6 6.36",
+        0x2B, "SEEK(10)", layouts.SEEK_10, conflict=ReservationClass.READ, needs_ready=True, standard="MMC-5 6.32",
     )
     def seek(self, command: Command, cdb: CdbFields) -> Completion:
         """Nothing moves; the address has to be there."""
@@ -161,7 +162,7 @@ class Reading(TableOfContents):
 
     @operation(
         0x35, "SYNCHRONIZE CACHE", layouts.SYNCHRONIZE_CACHE, needs_ready=True, exclusive=True,
-        standard="MMC-6 6.48",
+        standard="MMC-5 6.41",
     )
     def synchronize_cache(self, command: Command, cdb: CdbFields) -> Result:
         """What was written, and where it ends, goes to the medium; the range is only checked on random media."""

@@ -1,4 +1,4 @@
-"""READ CD and READ CD MSF: any part of any sector of a CD, and its sub-channels (MMC-6 6.15, 6.16).
+"""READ CD and READ CD MSF: any part of any sector of a CD, and its sub-channels (MMC-6 6.19, 6.20).
 
 Sectors are put together from what is kept: sync, header, EDC and ECC of data sectors are computed, Q too. There never
 is a C2 error.
@@ -67,7 +67,7 @@ class ReadCd(Reading):
 
     @operation(
         0xBE, "READ CD", layouts.READ_CD, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-6 6.15",
+        standard="MMC-6 6.19",
     )
     def read_cd(self, command: Command, cdb: CdbFields) -> Steps:
         """Sectors by address; the two's complement reaches into the pause before the first track."""
@@ -76,7 +76,7 @@ class ReadCd(Reading):
 
     @operation(
         0xB9, "READ CD MSF", layouts.READ_CD_MSF, data=DataDirection.IN, conflict=ReservationClass.READ,
-        needs_ready=True, standard="MMC-6 6.16",
+        needs_ready=True, standard="MMC-6 6.20",
     )
     def read_cd_msf(self, command: Command, cdb: CdbFields) -> Steps:
         """Sectors from one time up to another."""

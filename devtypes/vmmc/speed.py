@@ -1,4 +1,4 @@
-"""How fast the drive is: GET PERFORMANCE, SET STREAMING, SET CD SPEED, SET READ AHEAD (MMC-6 6.8, 6.39, 6.36, 6.37).
+"""How fast the drive is: GET PERFORMANCE, SET STREAMING, SET CD SPEED, SET READ AHEAD (MMC-5 6.8, 6.39, 6.37, 6.38).
 
 Speeds are told, not kept to: data come as fast as they can.
 """
@@ -53,7 +53,7 @@ class Speeds(DiscStructures):
 
     @operation(
         0xAC, "GET PERFORMANCE", layouts.GET_PERFORMANCE, data=DataDirection.IN, conflict=ReservationClass.READ,
-        needs_ready=True, standard="MMC-6 6.8",
+        needs_ready=True, standard="MMC-6 6.7",
     )
     def get_performance(self, command: Command, cdb: CdbFields) -> Completion:
         """Types: 0 performance, 1 unusable areas, 2 defects, 3 write speeds, 4 defective blocks, 5 cache zones."""
@@ -104,7 +104,7 @@ class Speeds(DiscStructures):
 
     @operation(
         0xB6, "SET STREAMING", layouts.SET_STREAMING, data=DataDirection.OUT,
-        parameter_list="parameter_list_length", standard="MMC-6 6.39",
+        parameter_list="parameter_list_length", standard="MMC-5 6.39",
     )
     def set_streaming(self, command: Command, cdb: CdbFields) -> Completion:
         """Type 0, a performance descriptor of 28 bytes, type 5 a cache zone that is set nowhere."""
@@ -130,7 +130,7 @@ class Speeds(DiscStructures):
         self.write_speed = self._nearest_write(write_size * 1000 // write_time)
         return Completion()
 
-    @operation(0xBB, "SET CD SPEED", layouts.SET_CD_SPEED, standard="MMC-6 6.36")
+    @operation(0xBB, "SET CD SPEED", layouts.SET_CD_SPEED, standard="MMC-5 6.37")
     def set_cd_speed(self, command: Command, cdb: CdbFields) -> Completion:
         """Read and write speed in kB/s; FFFFh is the fastest. What is not there is rounded down."""
         if cdb.rotation > 1:
@@ -148,7 +148,7 @@ class Speeds(DiscStructures):
 
     @operation(
         0xA7, "SET READ AHEAD", layouts.SET_READ_AHEAD, conflict=ReservationClass.READ, needs_ready=True,
-        standard="MMC-6 6.37",
+        standard="MMC-5 6.38",
     )
     def set_read_ahead(self, command: Command, cdb: CdbFields) -> Completion:
         """Nothing is read ahead; the addresses have to be there."""

@@ -1,4 +1,4 @@
-"""READ DISC STRUCTURE: what is written in lead-ins, and what the drive knows of a disc (MMC-6 6.24).
+"""READ DISC STRUCTURE: what is written in lead-ins, and what the drive knows of a disc (MMC-6 6.22).
 
 A row of the table is a format: the media that have it, and what it returns. CD has no structures but the serial number
 of media, which is not here.
@@ -38,7 +38,7 @@ class DiscStructures(Information):
 
     @operation(
         0xAD, "READ DISC STRUCTURE", layouts.READ_DISC_STRUCTURE, data=DataDirection.IN,
-        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.24",
+        conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length", standard="MMC-6 6.22",
     )
     def read_disc_structure(self, command: Command, cdb: CdbFields) -> Completion:
         """A structure of the disc; FFh lists them."""

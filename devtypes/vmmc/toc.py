@@ -1,7 +1,7 @@
-"""READ TOC/PMA/ATIP: what a disc says of itself (MMC-6 6.26, ECMA-130 22.3).
+"""READ TOC/PMA/ATIP: what a disc says of itself (MMC-5 6.26, ECMA-130 22.3).
 
 On CDs the table of contents is that of the closed sessions, as their lead-ins have it. On others the drive makes one
-up from tracks (MMC-6 6.26.3.2.3).
+up from tracks (MMC-5 6.26.3.2.3).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TableOfContents(Features):
 
     @operation(
         0x43, "READ TOC/PMA/ATIP", layouts.READ_TOC, data=DataDirection.IN, conflict=ReservationClass.READ,
-        needs_ready=True, allocation="allocation_length", standard="MMC-6 6.26",
+        needs_ready=True, allocation="allocation_length", standard="MMC-5 6.26",
     )
     def read_toc(self, command: Command, cdb: CdbFields) -> Completion:
         """Formats 0 to 5."""

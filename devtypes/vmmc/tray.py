@@ -1,4 +1,4 @@
-"""The tray and the disc in it as a table (MMC-6 4.1.6, 6.42, 6.44).
+"""The tray and the disc in it as a table (MMC-6 4.1.6, 6.42).
 
 What the table cannot say: whether removal is prevented is asked before OPEN and TAKE are put in; a load that was
 abandoned because the tray opened again is known by its number.

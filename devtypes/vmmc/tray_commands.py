@@ -1,4 +1,4 @@
-"""The commands that move tray and disc, and what the drive says of its mechanism (MMC-6 6.13, 6.11, 6.14, 6.42).
+"""The commands that move tray and disc, and what the drive says of its mechanism (MMC-6 6.13, 6.9, 6.10, 6.42).
 
 Also what a changer or an operator does by hand: `scsiemu.media.MediumDrive`, and `press_eject`.
 """
@@ -83,7 +83,7 @@ class TrayCommands(AudioPlay):
 
     @operation(
         0xA6, "LOAD/UNLOAD MEDIUM", layouts.LOAD_UNLOAD_MEDIUM, conflict=ReservationClass.WRITE, exclusive=True,
-        standard="MMC-6 6.11",
+        standard="MMC-6 6.9",
     )
     def load_unload_medium(self, command: Command, cdb: CdbFields) -> Result:
         """A drive without a changer has one place, number 0."""
@@ -119,7 +119,7 @@ class TrayCommands(AudioPlay):
 
     @operation(
         0xBD, "MECHANISM STATUS", layouts.MECHANISM_STATUS, data=DataDirection.IN, conflict=ReservationClass.ALWAYS,
-        allocation="allocation_length", standard="MMC-6 6.12",
+        allocation="allocation_length", standard="MMC-6 6.10",
     )
     def mechanism_status(self, command: Command, cdb: CdbFields) -> Completion:
         """State of the mechanism, where the pick-up is; there are no slots."""

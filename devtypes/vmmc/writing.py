@@ -1,5 +1,5 @@
 """The writing commands: WRITE, SEND CUE SHEET, RESERVE TRACK, CLOSE TRACK/SESSION, REPAIR TRACK, SEND OPC INFORMATION,
-SEND DISC STRUCTURE (MMC-6 6.50, 6.51, 6.33, 6.31, 6.3, 6.29, 6.35).
+SEND DISC STRUCTURE (MMC-5 6.44, 6.45, 6.33, 6.31, 6.3, 6.28, 6.34).
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Writing(Recorder):
 
     @operation(
         0x2A, "WRITE(10)", layouts.WRITE_10, data=DataDirection.OUT, needs_ready=True, exclusive=True,
-        standard="MMC-6 6.50",
+        standard="MMC-5 6.44",
     )
     @operation(
         0xAA, "WRITE(12)", layouts.WRITE_12, data=DataDirection.OUT, needs_ready=True, exclusive=True,
-        standard="MMC-6 6.51",
+        standard="MMC-5 6.45",
     )
     def write(self, command: Command, cdb: CdbFields) -> Steps:
         """Blocks, at the next writable address or anywhere, as the medium is."""
@@ -66,7 +66,7 @@ class Writing(Recorder):
 
     @operation(
         0x2E, "WRITE AND VERIFY(10)", layouts.WRITE_AND_VERIFY_10, data=DataDirection.OUT, needs_ready=True,
-        exclusive=True, standard="MMC-6 6.52",
+        exclusive=True, standard="MMC-5 6.46",
     )
     def write_and_verify(self, command: Command, cdb: CdbFields) -> Steps:
         """Blocks of random media, which are read again."""
@@ -115,7 +115,7 @@ class Writing(Recorder):
 
     @operation(
         0x5D, "SEND CUE SHEET", layouts.SEND_CUE_SHEET, data=DataDirection.OUT, needs_ready=True, exclusive=True,
-        parameter_list="cue_sheet_size", parameter_list_limit=0x4000, standard="MMC-6 6.33",
+        parameter_list="cue_sheet_size", parameter_list_limit=0x4000, standard="MMC-5 6.33",
     )
     def send_cue_sheet(self, command: Command, cdb: CdbFields) -> Completion:
         """A session is announced: its tracks, and in what form their blocks come."""
@@ -139,7 +139,7 @@ class Writing(Recorder):
         return Completion()
 
     @operation(
-        0x53, "RESERVE TRACK", layouts.RESERVE_TRACK, needs_ready=True, exclusive=True, standard="MMC-6 6.31",
+        0x53, "RESERVE TRACK", layouts.RESERVE_TRACK, needs_ready=True, exclusive=True, standard="MMC-5 6.31",
     )
     def reserve_track(self, command: Command, cdb: CdbFields) -> Steps:
         """Room for a track: of so many blocks, or with ARSV up to an address."""
@@ -274,7 +274,7 @@ class Writing(Recorder):
     # --- the rest ----------------------------------------------------------------------------------------------
 
     @operation(
-        0x58, "REPAIR TRACK", layouts.REPAIR_TRACK, needs_ready=True, exclusive=True, standard="MMC-6 6.29",
+        0x58, "REPAIR TRACK", layouts.REPAIR_TRACK, needs_ready=True, exclusive=True, standard="MMC-5 6.28",
     )
     def repair_track(self, command: Command, cdb: CdbFields) -> Completion:
         """No track is ever damaged: what a cut left out is recorded again."""
@@ -286,7 +286,7 @@ class Writing(Recorder):
 
     @operation(
         0x54, "SEND OPC INFORMATION", layouts.SEND_OPC_INFORMATION, data=DataDirection.OUT, needs_ready=True,
-        exclusive=True, parameter_list="parameter_list_length", standard="MMC-6 6.34",
+        exclusive=True, parameter_list="parameter_list_length", standard="MMC-5 6.36",
     )
     def send_opc_information(self, command: Command, cdb: CdbFields) -> Completion:
         """The laser is calibrated; OPC tables of 8 bytes each are taken."""
@@ -299,7 +299,7 @@ class Writing(Recorder):
 
     @operation(
         0xBF, "SEND DISC STRUCTURE", layouts.SEND_DISC_STRUCTURE, data=DataDirection.OUT, needs_ready=True,
-        exclusive=True, parameter_list="parameter_list_length", standard="MMC-6 6.35",
+        exclusive=True, parameter_list="parameter_list_length", standard="MMC-5 6.34",
     )
     def send_disc_structure(self, command: Command, cdb: CdbFields) -> Steps:
         """C0h is persistent write protection; 20h to 23h are of layers; 0Fh is a time, which is kept nowhere."""

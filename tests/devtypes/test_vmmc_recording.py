@@ -145,7 +145,7 @@ def test_cd_r_session_at_once_mixed_mode() -> None:
 
 
 def test_cue_sheet_write_across_tracks() -> None:
-    """Blocks of the same size come in one piece, whatever tracks and pauses they belong to (MMC-6 6.33)."""
+    """Blocks of the same size come in one piece, whatever tracks and pauses they belong to (MMC-5 6.33)."""
     burner = Burner("cd-r")
     burner.parameters(write_type=2)
     sheet = cue((0x01, 0, 0, 0x01, -150), (0x01, 1, 0, 0, -150), (0x01, 1, 1, 0, 0), (0x01, 2, 0, 0, 350),
@@ -164,7 +164,7 @@ def test_cue_sheet_write_across_tracks() -> None:
 @pytest.mark.parametrize(("form", "size"), [(0x20, 2336), (0x60, 2432), (0x30, 2336), (0x70, 2432)])
 def test_cue_sheet_mode_2(form: int, size: int) -> None:
     """Of 2336 bytes of CD-ROM XA (data form 20h) the drive makes EDC and ECC anew; mode 2 without forms (30h) is
-    recorded as it comes, subheader or not (MMC-6 6.33). With 40h 96 bytes of sub-channels follow each block."""
+    recorded as it comes, subheader or not (MMC-5 6.33). With 40h 96 bytes of sub-channels follow each block."""
     burner = Burner("cd-r")
     burner.parameters(write_type=2)
     sheet = cue((0x41, 0, 0, 0x34, -150), (0x41, 1, 0, form | 4, -150), (0x41, 1, 1, form, 0),

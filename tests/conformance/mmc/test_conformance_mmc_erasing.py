@@ -311,7 +311,7 @@ WRITING: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("name", WRITING)
 @disc("cd-data", "dvd-rom", "bd-rom")
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_pressed_discs_refuse(drive: Drive, name: str) -> None:
     """A pressed disc is not written: CANNOT WRITE MEDIUM, INCOMPATIBLE FORMAT, ILLEGAL REQUEST."""
     if drive.profile in (0x09, 0x0A):
@@ -322,7 +322,7 @@ def test_pressed_discs_refuse(drive: Drive, name: str) -> None:
 
 
 @disc("dvd+r", "dvd+rw", "dvd-r", "bd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_cue_sheet_of_other_media(drive: Drive) -> None:
     """A cue sheet is for CDs: anything else is refused."""
     drive.refused(send_cue_sheet(len(SHEET)), NOT_WRITABLE, SHEET)
@@ -331,14 +331,14 @@ def test_cue_sheet_of_other_media(drive: Drive) -> None:
 @pytest.mark.parametrize(("drive", "code"), [
     ("dvd+rw", asc.COMMAND_SEQUENCE_ERROR), ("dvd-ram", asc.COMMAND_SEQUENCE_ERROR),
 ], indirect=["drive"])
-@clause("MMC-6 6.31")
+@clause("MMC-5 6.31")
 def test_reserve_track_of_random_media(drive: Drive, code: SenseCode) -> None:
     """What is written anywhere has no tracks to reserve."""
     drive.refused(reserve_track(64), code, data_in=0)
 
 
 @disc("none")
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_write_without_disc(drive: Drive) -> None:
     """Without a disc nothing is written: MEDIUM NOT PRESENT."""
     for cdb, data in WRITING.values():

@@ -32,7 +32,7 @@ DVDS = ("dvd-rom", "dvd-r", "dvd-ram", "dvd-rw", "dvd-r-dl", "dvd+rw", "dvd+r", 
 
 
 @disc("cd-data", "cd-audio", "dvd-rom", "bd-rom")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_of_pressed_discs(drive: Drive) -> None:
     """A pressed disc is finalised, its last session complete, and it cannot be erased."""
     told = drive.disc()
@@ -43,7 +43,7 @@ def test_disc_information_of_pressed_discs(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_of_blank_discs(drive: Drive) -> None:
     """A blank disc is empty, its one session too; track 1 is what will be written first."""
     told = drive.disc()
@@ -53,14 +53,14 @@ def test_disc_information_of_blank_discs(drive: Drive) -> None:
 
 
 @disc(*RECORDABLE)
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_erasable(drive: Drive) -> None:
     """ERASABLE is one for what can be written again."""
     assert drive.disc().erasable == (drive.profile in (0x0A, 0x12, 0x13, 0x14, 0x1A, 0x43))
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_times_of_a_blank_cd(drive: Drive) -> None:
     """Of a CD that is not complete: where the lead-in begins, where the lead-out begins at the latest."""
     told = drive.disc()
@@ -70,7 +70,7 @@ def test_disc_information_times_of_a_blank_cd(drive: Drive) -> None:
 
 
 @disc("cd-data", "cd-mixed")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_times_of_a_complete_cd(drive: Drive) -> None:
     """Of a complete CD both are FF:FF:FF."""
     told = drive.disc()
@@ -79,7 +79,7 @@ def test_disc_information_times_of_a_complete_cd(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_appendable(drive: Drive) -> None:
     """Once something is written the disc and its last session are incomplete."""
     drive.written(0, blocks(32))
@@ -88,7 +88,7 @@ def test_disc_information_appendable(drive: Drive) -> None:
     assert (drive.disc().status, drive.disc().last_session) == (1, 1)
 
 
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_length(drive: Drive) -> None:
     """DISC INFORMATION LENGTH counts what follows it; OPC tables, 8 bytes each, are counted in byte 33."""
     data = drive.read(read_disc_information())
@@ -97,7 +97,7 @@ def test_disc_information_length(drive: Drive) -> None:
     assert len(data) == 34 + 8 * data[33]
 
 
-@clause("MMC-6 6.22.2")
+@clause("MMC-6 6.21.2")
 def test_disc_information_allocation_length(drive: Drive) -> None:
     """ALLOCATION LENGTH cuts the data."""
     whole = drive.read(read_disc_information())
@@ -105,7 +105,7 @@ def test_disc_information_allocation_length(drive: Drive) -> None:
         assert drive.read(read_disc_information(length=length)) == whole[:length]
 
 
-@clause("MMC-6 6.22.2")
+@clause("MMC-6 6.21.2")
 def test_disc_information_reserved_types(drive: Drive) -> None:
     """Data types above 010b are reserved."""
     for kind in range(3, 8):
@@ -113,7 +113,7 @@ def test_disc_information_reserved_types(drive: Drive) -> None:
 
 
 @disc("cd-r", "bd-r")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_track_resources(drive: Drive) -> None:
     """Data type 001b: how many tracks there may be, and are."""
     data = drive.read(read_disc_information(1))
@@ -126,7 +126,7 @@ def test_disc_information_track_resources(drive: Drive) -> None:
 
 
 @disc("dvd+rw")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_background_format(drive: Drive) -> None:
     """BG FORMAT STATUS of a DVD+RW: 11b once it is formatted."""
     assert drive.format(0x26, drive.formats()[0x26]).good
@@ -139,7 +139,7 @@ def test_disc_information_background_format(drive: Drive) -> None:
 
 
 @disc("cd-data", "cd-audio", "cd-mixed", "dvd-rom", "bd-rom")
-@clause("MMC-6 6.27.3")
+@clause("MMC-5 6.27.3")
 def test_track_information_of_complete_tracks(drive: Drive) -> None:
     """Each track of the TOC begins where the TOC says; no track of a finalised disc has a next writable address."""
     toc = drive.toc()
@@ -153,7 +153,7 @@ def test_track_information_of_complete_tracks(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_by_address(drive: Drive) -> None:
     """By address the track is the one that holds it; the first block and the last one."""
     for number in drive.toc():
@@ -164,7 +164,7 @@ def test_track_information_by_address(drive: Drive) -> None:
 
 
 @disc("cd-mixed", "dvd-rom")
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_by_session(drive: Drive) -> None:
     """By session the track is its first one; a session that is not there is an invalid field."""
     assert drive.track(1, kind=2) == drive.track(min(drive.toc()))
@@ -172,7 +172,7 @@ def test_track_information_by_session(drive: Drive) -> None:
 
 
 @disc("cd-data", "dvd-rom")
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_that_is_not_there(drive: Drive) -> None:
     """Tracks and addresses that are not there, and type 11b, are invalid fields."""
     drive.invalid(read_track_information(1, drive.disc().last_in_last + 1))
@@ -181,14 +181,14 @@ def test_track_information_that_is_not_there(drive: Drive) -> None:
 
 
 @disc("cd-data", "dvd-rom")
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_no_invisible_track(drive: Drive) -> None:
     """A finalised disc has no invisible track FFh."""
     drive.invalid(read_track_information(1, 0xFF))
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.27.3")
+@clause("MMC-5 6.27.3")
 def test_track_information_of_a_blank_disc(drive: Drive) -> None:
     """Track 1, the invisible one, is blank: NWA is valid and 0, all of it is free, nothing was recorded last."""
     track = drive.track(1)
@@ -200,7 +200,7 @@ def test_track_information_of_a_blank_disc(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.27.3")
+@clause("MMC-5 6.27.3")
 def test_track_information_grows(drive: Drive) -> None:
     """What is written moves NWA and takes from the free blocks; the last recorded address is told."""
     before = drive.track(0xFF)
@@ -214,7 +214,7 @@ def test_track_information_grows(drive: Drive) -> None:
 
 
 @disc("dvd+rw", "dvd-ram", "bd-re")
-@clause("MMC-6 6.27.3")
+@clause("MMC-5 6.27.3")
 def test_track_information_of_random_media(drive: Drive) -> None:
     """What is written anywhere is one track, of the size of the medium."""
     if 0 in drive.formats() or 0x26 in drive.formats():
@@ -228,7 +228,7 @@ def test_track_information_of_random_media(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_open(drive: Drive) -> None:
     """OPEN one looks for the next track that is open, from the one that was asked for on."""
     drive.written(0, blocks(30))
@@ -238,7 +238,7 @@ def test_track_information_open(drive: Drive) -> None:
     assert drive.track(1, opened=1).number == 2
 
 
-@clause("MMC-6 6.27.2")
+@clause("MMC-5 6.27.2")
 def test_track_information_allocation_length(drive: Drive) -> None:
     """ALLOCATION LENGTH cuts the data, whose length field counts what follows it."""
     whole = drive.read(read_track_information(1, 1))
@@ -251,7 +251,7 @@ def test_track_information_allocation_length(drive: Drive) -> None:
 
 
 @disc(*DVDS)
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_physical(drive: Drive) -> None:
     """Format 00h: 2048 bytes with Book Type, number of layers, and the data area from 30000h."""
     data = drive.read(read_disc_structure(0))
@@ -264,14 +264,14 @@ def test_disc_structure_physical(drive: Drive) -> None:
 
 
 @disc(*DVDS)
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_copyright(drive: Drive) -> None:
     """Format 01h: no copy protection, no region is excluded."""
     assert drive.read(read_disc_structure(1))[:2] == bytes((0, 6))
 
 
 @disc(*DVDS, "bd-r", "bd-rom")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_list(drive: Drive) -> None:
     """Format FFh lists the formats, ascending; each that can be read is there with the length that the list has."""
     media = drive.profile >= 0x40
@@ -285,7 +285,7 @@ def test_disc_structure_list(drive: Drive) -> None:
 
 
 @disc("bd-rom", "bd-r", "bd-re")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_of_bd(drive: Drive) -> None:
     """Disc information of a BD: 4096 bytes of units that begin with DI."""
     data = drive.read(read_disc_structure(0, media=1))
@@ -296,7 +296,7 @@ def test_disc_structure_of_bd(drive: Drive) -> None:
 
 
 @disc("cd-data")
-@clause("MMC-6 6.24")
+@clause("MMC-6 6.22")
 def test_disc_structure_of_a_cd(drive: Drive) -> None:
     """A CD has none of a DVD or BD: CANNOT READ MEDIUM, INCOMPATIBLE FORMAT, ILLEGAL REQUEST."""
     drive.refused(read_disc_structure(0), NOT_FOR_THIS_MEDIUM)
@@ -304,7 +304,7 @@ def test_disc_structure_of_a_cd(drive: Drive) -> None:
 
 
 @disc("dvd-rom")
-@clause("MMC-6 6.24.2")
+@clause("MMC-6 6.22.2")
 def test_disc_structure_invalid(drive: Drive) -> None:
     """A format, a layer or a media type that is not there: INVALID FIELD IN CDB; BD's structures are not a DVD's."""
     drive.invalid(read_disc_structure(0x77))
@@ -314,7 +314,7 @@ def test_disc_structure_invalid(drive: Drive) -> None:
 
 
 @disc("dvd-r", "dvd-rw")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_pre_recorded(drive: Drive) -> None:
     """Format 0Eh is of DVD-R and DVD-RW: pre-recorded information, fields in ascending order."""
     data = drive.read(read_disc_structure(0x0E))
@@ -324,7 +324,7 @@ def test_disc_structure_pre_recorded(drive: Drive) -> None:
 
 
 @disc("dvd+r", "dvd+rw")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_adip(drive: Drive) -> None:
     """Format 11h is of the + family: ADIP, which begins as the physical format does."""
     adip, physical = drive.read(read_disc_structure(0x11)), drive.read(read_disc_structure(0))
@@ -334,7 +334,7 @@ def test_disc_structure_adip(drive: Drive) -> None:
 
 
 @disc("dvd+r-dl", "dvd-r-dl")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_layer_capacity(drive: Drive) -> None:
     """Format 20h of two layers: the capacity of layer 0, half of the disc; the physical format says where it ends."""
     data, physical = drive.read(read_disc_structure(0x20)), drive.read(read_disc_structure(0))
@@ -345,7 +345,7 @@ def test_disc_structure_layer_capacity(drive: Drive) -> None:
 
 
 @disc("dvd+rw", "dvd-ram", "dvd+r")
-@clause("MMC-6 6.24.3")
+@clause("MMC-6 6.22.3")
 def test_disc_structure_write_protection(drive: Drive) -> None:
     """Format C0h: nothing is protected."""
     assert drive.read(read_disc_structure(0xC0)) == bytes((0, 6, 0, 0, 0, 0, 0, 0))
@@ -403,7 +403,7 @@ def test_format_capacities_no_types(drive: Drive) -> None:
     assert drive.formats() == {}
 
 
-@clause("MMC-6 6.16")
+@clause("MMC-6 6.17")
 def test_buffer_capacity(drive: Drive) -> None:
     """Bytes of the buffer, of which no more is available than there is; or blocks."""
     length, size, free = struct.unpack(">HxxII", drive.read(read_buffer_capacity()))
@@ -416,7 +416,7 @@ def test_buffer_capacity(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.22.3")
+@clause("MMC-6 6.21.3")
 def test_disc_information_after_close(drive: Drive) -> None:
     """The session that was closed and its track are complete; the invisible track is gone from a finalised disc."""
     drive.written(0, blocks(32))

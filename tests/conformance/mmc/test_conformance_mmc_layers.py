@@ -39,7 +39,7 @@ def settled(drive: Drive, form: int) -> tuple[bool, int]:
 
 
 @pytest.mark.parametrize(("drive", "form"), [("dvd+r-dl", BOUNDARY), ("dvd-r-dl", MIDDLE)], indirect=["drive"])
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layer_0_is_made_smaller(drive: Drive, form: int) -> None:
     """Of a blank disc the capacity of layer 0 is set once: the disc has twice as much, and what was set is told."""
     whole = drive.track(1).size
@@ -54,7 +54,7 @@ def test_layer_0_is_made_smaller(drive: Drive, form: int) -> None:
 
 
 @pytest.mark.parametrize(("drive", "form"), [("dvd+r-dl", BOUNDARY), ("dvd-r-dl", MIDDLE)], indirect=["drive"])
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layer_0_is_rounded_up(drive: Drive, form: int) -> None:
     """What is no multiple of an ECC block becomes the next one."""
     assert send(drive, form, 1601) is None
@@ -63,7 +63,7 @@ def test_layer_0_is_rounded_up(drive: Drive, form: int) -> None:
 
 
 @pytest.mark.parametrize(("drive", "form"), [("dvd+r-dl", BOUNDARY), ("dvd-r-dl", MIDDLE)], indirect=["drive"])
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layer_0_that_cannot_be(drive: Drive, form: int) -> None:
     """More than there is, and nothing at all, are invalid fields; a list that is too short has the wrong length."""
     half = drive.track(1).size // 2
@@ -77,7 +77,7 @@ def test_layer_0_that_cannot_be(drive: Drive, form: int) -> None:
 @pytest.mark.parametrize(("drive", "form"), [
     ("dvd+r-dl", BOUNDARY), ("dvd-r-dl", MIDDLE), ("dvd-r-dl", INTERVAL),
 ], indirect=["drive"])
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layers_of_a_recorded_disc(drive: Drive, form: int) -> None:
     """When something is recorded it is too late: COMMAND SEQUENCE ERROR."""
     drive.written(0, blocks(16))
@@ -89,7 +89,7 @@ def test_layers_of_a_recorded_disc(drive: Drive, form: int) -> None:
 
 
 @pytest.mark.parametrize(("drive", "form"), [("dvd+r-dl", BOUNDARY), ("dvd-r-dl", MIDDLE)], indirect=["drive"])
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_record_on_both_layers(drive: Drive, form: int) -> None:
     """With a small layer 0 the disc is full when twice as much is recorded."""
     assert send(drive, form, 64) is None
@@ -105,7 +105,7 @@ def test_record_on_both_layers(drive: Drive, form: int) -> None:
 
 
 @disc("dvd-r-dl")
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_jump_interval(drive: Drive) -> None:
     """22h: a layer jump block has so many blocks on each layer; track information has the next jump."""
     drive.write_parameters(write_type=LAYER_JUMP)
@@ -123,7 +123,7 @@ def test_jump_interval(drive: Drive) -> None:
 
 
 @disc("dvd-r-dl")
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_manual_layer_jump(drive: Drive) -> None:
     """23h: the address of the last block before the jump; it can be set while the disc is recorded."""
     drive.write_parameters(write_type=LAYER_JUMP)
@@ -138,7 +138,7 @@ def test_manual_layer_jump(drive: Drive) -> None:
 
 
 @disc("dvd-r-dl")
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_manual_layer_jump_that_cannot_be(drive: Drive) -> None:
     """An address that is recorded, or not on layer 0, is an invalid field."""
     drive.write_parameters(write_type=LAYER_JUMP)
@@ -149,7 +149,7 @@ def test_manual_layer_jump_that_cannot_be(drive: Drive) -> None:
 
 
 @disc("dvd-r-dl")
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layer_jump_with_a_small_layer_0(drive: Drive) -> None:
     """Layer jumps go to the opposite address of the layers as they were set."""
     assert send(drive, MIDDLE, 128) is None
@@ -188,7 +188,7 @@ def test_test_write_of_layer_jumps(drive: Drive) -> None:
     ("dvd+r-dl", (MIDDLE, INTERVAL, MANUAL, REMAPPING)), ("dvd-r-dl", (BOUNDARY, REMAPPING)),
     ("dvd+r", (BOUNDARY, MIDDLE)), ("dvd-r", (MIDDLE, INTERVAL)),
 ], indirect=["drive"])
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_layer_structures_of_other_media(drive: Drive, forms: tuple[int, ...]) -> None:
     """A format that is not the medium's is an invalid field of the CDB, and is not listed as one that can be sent."""
     listed = drive.read(read_disc_structure(0xFF))

@@ -197,7 +197,7 @@ def test_capabilities_speeds_descend(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.36")
+@clause("MMC-5 6.37")
 def test_set_cd_speed(drive: Drive) -> None:
     """SET CD SPEED chooses the write speed that page 2Ah tells; FFFFh the fastest; what is between is rounded down."""
     page = drive.page(0x2A)
@@ -207,7 +207,7 @@ def test_set_cd_speed(drive: Drive) -> None:
         assert int.from_bytes(drive.page(0x2A)[28:30], "big") == expected
 
 
-@clause("MMC-6 6.36")
+@clause("MMC-5 6.37")
 def test_set_cd_speed_rotation(drive: Drive) -> None:
     """Rotational controls above 01b are reserved."""
     for rotation in (2, 3):
@@ -215,7 +215,7 @@ def test_set_cd_speed_rotation(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+rw", "bd-re")
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_write_speeds(drive: Drive) -> None:
     """Type 3: descriptors of 16 bytes, and their length in the header counts all of them."""
     data = drive.read(get_performance(3))
@@ -227,7 +227,7 @@ def test_get_performance_write_speeds(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_maximum_number(drive: Drive) -> None:
     """MAXIMUM NUMBER OF DESCRIPTORS cuts them, and the length still tells of all."""
     whole, one = drive.read(get_performance(3)), drive.read(get_performance(3, count=1))
@@ -237,7 +237,7 @@ def test_get_performance_maximum_number(drive: Drive) -> None:
 
 
 @disc("cd-data", "dvd-rom", "bd-rom")
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_nominal(drive: Drive) -> None:
     """Type 0: ranges that begin at address 0 and end at the last one, with speeds above zero."""
     data = drive.read(get_performance(0, 0x10))
@@ -249,7 +249,7 @@ def test_get_performance_nominal(drive: Drive) -> None:
     assert all(row[1] and row[3] for row in rows)
 
 
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_exceptions(drive: Drive) -> None:
     """With EXCEPT the header says so, and descriptors are of 6 bytes."""
     data = drive.read(get_performance(0, 0x11))
@@ -259,7 +259,7 @@ def test_get_performance_exceptions(drive: Drive) -> None:
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 5])
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_types(drive: Drive, kind: int) -> None:
     """Types 1 to 5 are there; a data type that is not zero is an invalid field for them."""
     data = drive.read(get_performance(kind))
@@ -268,14 +268,14 @@ def test_get_performance_types(drive: Drive, kind: int) -> None:
     drive.invalid(get_performance(kind, 1))
 
 
-@clause("MMC-6 6.8")
+@clause("MMC-6 6.7")
 def test_get_performance_reserved_type(drive: Drive) -> None:
     """Types above 5 are reserved."""
     drive.invalid(get_performance(6))
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.39")
+@clause("MMC-5 6.39")
 def test_set_streaming(drive: Drive) -> None:
     """A performance descriptor sets speeds; RDD puts them back."""
     speeds = drive.read(get_performance(3))
@@ -288,7 +288,7 @@ def test_set_streaming(drive: Drive) -> None:
     assert int.from_bytes(drive.page(0x2A)[28:30], "big") > slowest
 
 
-@clause("MMC-6 6.39")
+@clause("MMC-5 6.39")
 def test_set_streaming_wrong(drive: Drive) -> None:
     """An end before the start and a time of zero are invalid; a short descriptor is a length error."""
     for row in ((0, 1000, 0, 1, 1, 1, 1), (0, 0, 1000, 1, 0, 1, 1), (0, 0, 1000, 1, 1, 1, 0)):
@@ -311,7 +311,7 @@ def position(drive: Drive) -> int:
 
 
 @disc("cd-audio", "cd-mixed")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio(drive: Drive) -> None:
     """PLAY AUDIO(10) ends at once; audio status is 11h, the position is in what is played."""
     start, end = drive.audio_track()
@@ -323,7 +323,7 @@ def test_play_audio(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.15")
+@clause("MMC-4 6.16")
 def test_play_audio_12(drive: Drive) -> None:
     """PLAY AUDIO(12) does the same."""
     drive.good(struct.pack(">BxIIxx", 0xA5, 100, 500))
@@ -333,7 +333,7 @@ def test_play_audio_12(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.16")
+@clause("MMC-4 6.17")
 def test_play_audio_msf(drive: Drive) -> None:
     """PLAY AUDIO MSF begins at its starting time."""
     drive.good(play_msf(msf_of(200), msf_of(900)))
@@ -344,7 +344,7 @@ def test_play_audio_msf(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.16")
+@clause("MMC-4 6.17")
 def test_play_audio_msf_wrong(drive: Drive) -> None:
     """What is no time and what goes backwards are invalid fields, what is not on the disc is out of range."""
     drive.invalid(play_msf((0, 60, 0), (0, 61, 0)))
@@ -354,7 +354,7 @@ def test_play_audio_msf_wrong(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio_nothing(drive: Drive) -> None:
     """A length of 0 plays nothing and is no error."""
     drive.good(play(100, 0))
@@ -363,7 +363,7 @@ def test_play_audio_nothing(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio_past_the_end(drive: Drive) -> None:
     """A range that leaves the disc is refused."""
     end = drive.capacity()
@@ -373,21 +373,21 @@ def test_play_audio_past_the_end(drive: Drive) -> None:
 
 
 @disc("cd-mixed", "cd-data")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio_of_data(drive: Drive) -> None:
     """A data track cannot be played: ILLEGAL MODE FOR THIS TRACK."""
     drive.refused(play(drive.data_track(), 10), WRONG_MODE)
 
 
 @disc("dvd-rom")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio_of_a_dvd(drive: Drive) -> None:
     """There is no audio play of other media."""
     drive.refused(play(0, 10), NOT_FOR_THIS_MEDIUM)
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.13")
+@clause("MMC-4 6.14")
 def test_pause_and_resume(drive: Drive) -> None:
     """PAUSE holds the position with audio status 12h; RESUME goes on."""
     drive.good(play(100, 800))
@@ -403,7 +403,7 @@ def test_pause_and_resume(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.13")
+@clause("MMC-4 6.14")
 def test_pause_twice(drive: Drive) -> None:
     """Pausing what is paused, and resuming what plays, is no error."""
     drive.good(play(100, 800))
@@ -416,7 +416,7 @@ def test_pause_twice(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-3 5.13")
+@clause("MMC-4 6.14")
 def test_pause_without_play(drive: Drive) -> None:
     """Without play there is nothing to pause or to resume: COMMAND SEQUENCE ERROR."""
     drive.good(STOP)
@@ -436,7 +436,7 @@ def test_stop_play(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-3 5.14")
+@clause("MMC-4 6.15")
 def test_play_audio_ends_by_reading(drive: Drive) -> None:
     """Reading moves the pick-up: playing ends."""
     start, end = drive.audio_track()
@@ -484,7 +484,7 @@ def test_play_track_relative(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.21")
+@clause("MMC-4 6.29")
 def test_read_sub_channel_position(drive: Drive) -> None:
     """Format 1: ADR and CONTROL, track, index, address on the disc and in the track, which agree."""
     start, end = drive.audio_track()
@@ -502,7 +502,7 @@ def test_read_sub_channel_position(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.21")
+@clause("MMC-4 6.29")
 def test_read_sub_channel_catalogue_number(drive: Drive) -> None:
     """Format 2: MCVAL and 13 digits."""
     data = drive.read(read_sub_channel(2))
@@ -512,7 +512,7 @@ def test_read_sub_channel_catalogue_number(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.21")
+@clause("MMC-4 6.29")
 def test_read_sub_channel_isrc(drive: Drive) -> None:
     """Format 3: the track, TCVAL and 12 characters where it has an ISRC, TCVAL zero where it has none."""
     first, second = drive.read(read_sub_channel(3, 2)), drive.read(read_sub_channel(3, 3))
@@ -522,7 +522,7 @@ def test_read_sub_channel_isrc(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-6 6.21")
+@clause("MMC-4 6.29")
 def test_read_sub_channel_invalid(drive: Drive) -> None:
     """Reserved formats and a track that is not there are invalid fields; SUBQ zero asks for the header alone."""
     for kind in (0, 4, 0xF0):
@@ -533,7 +533,7 @@ def test_read_sub_channel_invalid(drive: Drive) -> None:
 
 
 @disc("dvd-rom")
-@clause("MMC-6 6.21")
+@clause("MMC-4 6.29")
 def test_read_sub_channel_of_a_dvd(drive: Drive) -> None:
     """Other media have no sub-channels."""
     drive.refused(read_sub_channel(1), NOT_FOR_THIS_MEDIUM)
@@ -543,7 +543,7 @@ def test_read_sub_channel_of_a_dvd(drive: Drive) -> None:
 
 
 @disc("dvd-rom", "none")
-@clause("MMC-6 6.28")
+@clause("MMC-5 6.29")
 def test_report_key_region(drive: Drive) -> None:
     """Key format 08h is told without a disc, too: eight bytes, scheme 1, at most five changes."""
     data = drive.read(report_key(8))
@@ -553,7 +553,7 @@ def test_report_key_region(drive: Drive) -> None:
 
 
 @disc("dvd-rom")
-@clause("MMC-6 6.28")
+@clause("MMC-5 6.29")
 def test_report_key_without_protection(drive: Drive) -> None:
     """A disc that is not protected has no key: KEY NOT PRESENT."""
     for form in (0, 4):
@@ -561,20 +561,20 @@ def test_report_key_without_protection(drive: Drive) -> None:
 
 
 @disc("dvd-rom")
-@clause("MMC-6 6.28")
+@clause("MMC-5 6.29")
 def test_report_key_asf(drive: Drive) -> None:
     """Authentication has not succeeded: ASF is zero."""
     assert not drive.read(report_key(5))[7] & 1
 
 
 @disc("cd-data")
-@clause("MMC-6 6.28")
+@clause("MMC-5 6.29")
 def test_report_key_of_a_cd(drive: Drive) -> None:
     """A CD has no CSS."""
     drive.refused(report_key(0), NOT_FOR_THIS_MEDIUM)
 
 
-@clause("MMC-6 6.28")
+@clause("MMC-5 6.29")
 def test_report_key_reserved(drive: Drive) -> None:
     """Key classes and formats that are not there are invalid fields."""
     drive.invalid(report_key(8, key_class=0x20))
@@ -582,7 +582,7 @@ def test_report_key_reserved(drive: Drive) -> None:
 
 
 @disc("dvd-rom")
-@clause("MMC-6 6.34")
+@clause("MMC-5 6.35")
 def test_send_key_without_grant(drive: Drive) -> None:
     """A challenge without an authentication grant: KEY NOT ESTABLISHED."""
     drive.refused(send_key(1, 16), asc.COPY_PROTECTION_KEY_EXCHANGE_FAILURE_KEY_NOT_ESTABLISHED, bytes(16))

@@ -81,7 +81,7 @@ def linked(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.18")
+@clause("MMC-6 6.14")
 def test_read_packets(drive: Drive) -> None:
     """Packets are read as they were written; the track ends with the last one."""
     linked(drive)
@@ -93,7 +93,7 @@ def test_read_packets(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.18")
+@clause("MMC-6 6.14")
 def test_read_link_blocks(drive: Drive) -> None:
     """Between packets there is no user data: ILLEGAL MODE FOR THIS TRACK, for a range that reaches into it, too."""
     linked(drive)
@@ -105,7 +105,7 @@ def test_read_link_blocks(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.15")
+@clause("MMC-6 6.19")
 def test_read_cd_of_run_in_and_run_out(drive: Drive) -> None:
     """READ CD has them with the block indicator in the mode byte: 111b 110b, behind the link block 100b to 001b."""
     linked(drive)
@@ -122,7 +122,7 @@ def test_read_cd_of_run_in_and_run_out(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.15")
+@clause("MMC-6 6.19")
 def test_read_cd_of_a_link_block(drive: Drive) -> None:
     """The link block itself cannot be read."""
     linked(drive)
@@ -160,7 +160,7 @@ def test_packets_go_out_and_in(drive: Drive) -> None:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 6.31")
+@clause("MMC-5 6.31")
 def test_packets_in_a_reserved_track(drive: Drive) -> None:
     """A reserved track has packets as well; it is full when there is no room behind the link."""
     variable(drive)

@@ -30,7 +30,7 @@ def formatted(drive: Drive) -> Drive:
 
 
 @disc(*RANDOM)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_overwrite(drive: Drive) -> None:
     """Blocks are written anywhere, of any number, and again."""
     formatted(drive)
@@ -44,7 +44,7 @@ def test_overwrite(drive: Drive) -> None:
 
 
 @disc(*RANDOM)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_overwrite_past_the_end(drive: Drive) -> None:
     """The last block can be written, and nothing behind it."""
     end = formatted(drive).capacity()
@@ -55,7 +55,7 @@ def test_overwrite_past_the_end(drive: Drive) -> None:
 
 
 @disc(*RANDOM)
-@clause("MMC-6 6.52")
+@clause("MMC-5 6.46")
 def test_write_and_verify(drive: Drive) -> None:
     """WRITE AND VERIFY writes, and reads it again."""
     formatted(drive)
@@ -65,7 +65,7 @@ def test_write_and_verify(drive: Drive) -> None:
 
 
 @disc(*RANDOM)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_overwrite_force_unit_access(drive: Drive) -> None:
     """FUA is taken; in streaming it is an invalid field."""
     formatted(drive)
@@ -114,7 +114,7 @@ def test_close_of_random_media(drive: Drive) -> None:
 
 
 @disc("dvd+rw")
-@clause("MMC-6 6.35")
+@clause("MMC-5 6.34")
 def test_persistent_write_protection(drive: Drive) -> None:
     """SEND DISC STRUCTURE C0h protects the disc: PERSISTENT WRITE PROTECT, until it is taken off again."""
     formatted(drive)

@@ -9,7 +9,7 @@ from scsiemu import asc
 
 
 @disc("cd-data", "cd-audio", "cd-mixed", "dvd-rom", "bd-rom")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_tracks(drive: Drive) -> None:
     """Format 0: header with first and last track, each track once, ascending, then the lead-out as AAh."""
     data = drive.read(read_toc())
@@ -21,7 +21,7 @@ def test_read_toc_tracks(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_starting_track(drive: Drive) -> None:
     """TRACK NUMBER is the first that is returned; AAh returns the lead-out alone."""
     whole = drive.read(read_toc())
@@ -32,14 +32,14 @@ def test_read_toc_starting_track(drive: Drive) -> None:
 
 
 @disc("cd-data", "cd-mixed")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_no_such_track(drive: Drive) -> None:
     """A track behind the last one is an invalid field."""
     drive.invalid(read_toc(track=drive.read(read_toc())[3] + 1))
 
 
 @disc("cd-mixed", "cd-audio", "cd-data")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_times(drive: Drive) -> None:
     """With TIME one the addresses are minute, second, frame of the same blocks."""
     whole, times = drive.read(read_toc()), drive.read(read_toc(msf=1))
@@ -51,7 +51,7 @@ def test_read_toc_times(drive: Drive) -> None:
 
 
 @disc("cd-audio", "cd-mixed")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_control(drive: Drive) -> None:
     """CONTROL has bit 2 for data tracks alone, as READ TRACK INFORMATION tells them."""
     for number, (control, _) in drive.toc().items():
@@ -60,7 +60,7 @@ def test_read_toc_control(drive: Drive) -> None:
 
 
 @disc("cd-data", "cd-mixed", "dvd-rom")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_sessions(drive: Drive) -> None:
     """Format 1: first and last session, and the first track of the last one."""
     data = drive.read(read_toc(1))
@@ -71,7 +71,7 @@ def test_read_toc_sessions(drive: Drive) -> None:
 
 
 @disc("cd-data", "cd-audio", "cd-mixed")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_full(drive: Drive) -> None:
     """Format 2: points A0h, A1h, A2h and each track, as Q of the lead-in has them."""
     data = drive.read(read_toc(2))
@@ -88,7 +88,7 @@ def test_read_toc_full(drive: Drive) -> None:
 
 
 @disc("cd-xa")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_disc_type(drive: Drive) -> None:
     """PSEC of point A0h is the disc type: 20h for CD-ROM XA, as READ DISC INFORMATION has it."""
     data = drive.read(read_toc(2))
@@ -98,14 +98,14 @@ def test_read_toc_disc_type(drive: Drive) -> None:
 
 
 @disc("cd-data")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_session_that_is_not_there(drive: Drive) -> None:
     """Format 2 from a session behind the last one is an invalid field."""
     drive.invalid(read_toc(2, drive.disc().sessions + 1))
 
 
 @disc("cd-data")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_reserved_format(drive: Drive) -> None:
     """Formats above 0101b are reserved."""
     for form in (6, 7, 0xF):
@@ -113,7 +113,7 @@ def test_read_toc_reserved_format(drive: Drive) -> None:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_atip(drive: Drive) -> None:
     """Format 4: bit 6 of byte 6 tells a CD-RW, where the lead-in begins, the last possible lead-out."""
     data = drive.read(read_toc(4))
@@ -124,7 +124,7 @@ def test_read_toc_atip(drive: Drive) -> None:
 
 
 @disc("cd-data")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_atip_of_pressed_discs(drive: Drive) -> None:
     """A pressed disc has neither PMA nor ATIP: formats 3 and 4 are invalid fields."""
     if drive.profile != 0x08:
@@ -135,14 +135,14 @@ def test_read_toc_atip_of_pressed_discs(drive: Drive) -> None:
 
 
 @disc("cd-data")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_no_cd_text(drive: Drive) -> None:
     """Format 5 of a disc without CD-TEXT is the header alone."""
     assert drive.read(read_toc(5)) == bytes((0, 2, 0, 0))
 
 
 @disc("cd-r")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_of_a_blank_disc(drive: Drive) -> None:
     """A blank disc has no table of contents."""
     assert drive.execute(read_toc(), data_in=12).code in (
@@ -151,7 +151,7 @@ def test_read_toc_of_a_blank_disc(drive: Drive) -> None:
 
 
 @disc("cd-mixed")
-@clause("MMC-6 6.26.2")
+@clause("MMC-5 6.26.2")
 def test_read_toc_allocation_length(drive: Drive) -> None:
     """ALLOCATION LENGTH cuts the data; DATA LENGTH stays."""
     whole = drive.read(read_toc())

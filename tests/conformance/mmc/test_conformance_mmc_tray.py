@@ -131,7 +131,7 @@ def test_start_reserved_power_condition(drive: Drive) -> None:
         drive.invalid(start_stop(power=power))
 
 
-@clause("MMC-6 6.11")
+@clause("MMC-6 6.9")
 def test_load_unload_moves_the_tray(drive: Drive) -> None:
     """LOAD/UNLOAD MEDIUM of slot 0 of a drive without changer opens and closes the tray."""
     drive.good(load_unload(loej=1))
@@ -142,7 +142,7 @@ def test_load_unload_moves_the_tray(drive: Drive) -> None:
     drive.good(READY)
 
 
-@clause("MMC-6 6.11")
+@clause("MMC-6 6.9")
 def test_load_unload_slot(drive: Drive) -> None:
     """There is no other slot."""
     drive.invalid(load_unload(loej=1, start=1, slot=1))
@@ -289,7 +289,7 @@ def test_attention_after_reset(drive: Drive) -> None:
 # --- MECHANISM STATUS ------------------------------------------------------------------------------------------------
 
 
-@clause("MMC-6 6.12")
+@clause("MMC-6 6.10")
 def test_mechanism_status(drive: Drive) -> None:
     """No fault, door closed, idle, no slots."""
     data = drive.read(mechanism_status())
@@ -298,7 +298,7 @@ def test_mechanism_status(drive: Drive) -> None:
     assert data[6:8] == bytes(2)
 
 
-@clause("MMC-6 6.12")
+@clause("MMC-6 6.10")
 def test_mechanism_status_door(drive: Drive) -> None:
     """DOOR OPEN is one while the tray is out."""
     drive.good(EJECT)
@@ -307,7 +307,7 @@ def test_mechanism_status_door(drive: Drive) -> None:
 
 
 @disc("cd-audio")
-@clause("MMC-6 6.12")
+@clause("MMC-6 6.10")
 def test_mechanism_status_playing(drive: Drive) -> None:
     """While audio is played the mechanism state is 1 and the address is in what is played."""
     drive.good(play(100, 800))
@@ -317,7 +317,7 @@ def test_mechanism_status_playing(drive: Drive) -> None:
     assert 100 <= int.from_bytes(data[2:5], "big") < 900
 
 
-@clause("MMC-6 6.12")
+@clause("MMC-6 6.10")
 def test_mechanism_status_allocation_length(drive: Drive) -> None:
     """ALLOCATION LENGTH cuts the data."""
     assert drive.read(mechanism_status(3)) == drive.read(mechanism_status())[:3]

@@ -46,7 +46,7 @@ def finish(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_write_at_the_next_writable_address(drive: Drive) -> None:
     """Blocks go where the last ones ended; before it and behind it: INVALID ADDRESS FOR WRITE."""
     drive.written(0, blocks(32))
@@ -57,7 +57,7 @@ def test_write_at_the_next_writable_address(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_write_and_read_back(drive: Drive) -> None:
     """What was written is read when the disc is finished, across the commands that wrote it."""
     drive.written(0, blocks(32, 1))
@@ -68,7 +68,7 @@ def test_write_and_read_back(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.51")
+@clause("MMC-5 6.45")
 def test_write_12(drive: Drive) -> None:
     """WRITE(12) does what WRITE(10) does."""
     drive.good(write_12(0, 32), blocks(32))
@@ -78,7 +78,7 @@ def test_write_12(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r", "bd-r")
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_write_nothing(drive: Drive) -> None:
     """TRANSFER LENGTH 0 writes nothing: the disc stays blank."""
     drive.good(write_10(0, 0))
@@ -87,7 +87,7 @@ def test_write_nothing(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.50")
+@clause("MMC-5 6.44")
 def test_write_more_than_there_is(drive: Drive) -> None:
     """A range that leaves the disc is refused, and nothing was written."""
     drive.written(0, blocks(32))
@@ -99,7 +99,7 @@ def test_write_more_than_there_is(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL)
-@clause("MMC-6 6.18")
+@clause("MMC-6 6.14")
 def test_read_what_was_not_written(drive: Drive) -> None:
     """A blank disc has no blocks: BLANK CHECK, or out of range."""
     assert drive.execute(read_10(0), data_in=2048).code in (BLANK_CHECK, asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
@@ -197,7 +197,7 @@ def test_second_session_of_a_cd(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.26.3")
+@clause("MMC-5 6.26.3")
 def test_read_toc_of_two_sessions(drive: Drive) -> None:
     """Format 1 has the first track of the last complete session, format 0 the tracks of all."""
     drive.write_parameters(multi=3)
@@ -320,7 +320,7 @@ def send(drive: Drive, *lines: tuple[int, int, int, int, int]) -> object:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_session_at_once(drive: Drive) -> None:
     """When the last block of the cue sheet is there the session is closed by itself."""
     drive.write_parameters(write_type=2)
@@ -335,7 +335,7 @@ def test_session_at_once(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_session_at_once_needs_its_write_type(drive: Drive) -> None:
     """A cue sheet in track at once is COMMAND SEQUENCE ERROR, and so is a block in session at once without one."""
     assert send(drive, *DATA_SHEET) == asc.COMMAND_SEQUENCE_ERROR
@@ -345,7 +345,7 @@ def test_session_at_once_needs_its_write_type(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_session_at_once_order(drive: Drive) -> None:
     """Blocks come in the order of the cue sheet."""
     drive.write_parameters(write_type=2)
@@ -358,7 +358,7 @@ def test_session_at_once_order(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_session_at_once_multi_session(drive: Drive) -> None:
     """With MULTI-SESSION 11b a further session can follow."""
     drive.write_parameters(write_type=2, multi=3)
@@ -371,7 +371,7 @@ def test_session_at_once_multi_session(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_session_at_once_across_tracks(drive: Drive) -> None:
     """A command may cross from one track into the next while the blocks come in one form."""
     drive.write_parameters(write_type=2)
@@ -396,7 +396,7 @@ def test_session_at_once_across_tracks(drive: Drive) -> None:
     (*DATA_SHEET[:2], (0x45, 1, 1, 0x10, 0), DATA_SHEET[3]),
 ], ids=["no lead-out", "backwards", "too long", "data form", "track number", "ADR"])
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_cue_sheet_that_is_wrong(drive: Drive, lines: tuple[tuple[int, int, int, int, int], ...]) -> None:
     """A cue sheet that cannot be is INVALID FIELD IN PARAMETER LIST, and the disc stays blank."""
     drive.write_parameters(write_type=2)
@@ -406,7 +406,7 @@ def test_cue_sheet_that_is_wrong(drive: Drive, lines: tuple[tuple[int, int, int,
 
 
 @disc("cd-r")
-@clause("MMC-6 6.33")
+@clause("MMC-5 6.33")
 def test_cue_sheet_length(drive: Drive) -> None:
     """A cue sheet whose length is no multiple of eight is refused."""
     drive.write_parameters(write_type=2)
@@ -419,7 +419,7 @@ def test_cue_sheet_length(drive: Drive) -> None:
 
 
 @disc("cd-r", "cd-rw", "dvd-r", "dvd+r", "bd-r")
-@clause("MMC-6 6.31")
+@clause("MMC-5 6.31")
 def test_reserve_track(drive: Drive) -> None:
     """A reserved track has its size and its own next writable address; the invisible one begins behind it."""
     drive.good(reserve_track(320))
@@ -433,7 +433,7 @@ def test_reserve_track(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.31")
+@clause("MMC-5 6.31")
 def test_reserve_track_size(drive: Drive) -> None:
     """No room, and more than there is, cannot be reserved."""
     drive.invalid(reserve_track(0))
@@ -441,7 +441,7 @@ def test_reserve_track_size(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.31")
+@clause("MMC-5 6.31")
 def test_reserve_track_is_full(drive: Drive) -> None:
     """A range that leaves the reserved track is refused."""
     drive.good(reserve_track(320))
@@ -465,7 +465,7 @@ def test_reserve_track_and_close(drive: Drive) -> None:
 
 
 @disc("cd-r", "dvd+r")
-@clause("MMC-6 6.29")
+@clause("MMC-5 6.28")
 def test_repair_track(drive: Drive) -> None:
     """A track that is not there cannot be repaired; one that is open needs none."""
     drive.invalid(repair_track(5))
@@ -478,7 +478,7 @@ def test_repair_track(drive: Drive) -> None:
 
 
 @disc(*SEQUENTIAL, *RANDOM)
-@clause("MMC-6 6.34")
+@clause("MMC-5 6.36")
 def test_send_opc(drive: Drive) -> None:
     """DOOPC calibrates; a table beside it, and one of a length that is none, are refused."""
     drive.good(send_opc())
