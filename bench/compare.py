@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from picture import bars
 from servers import Floor, Ours, Server, Tgtd, compile_program, images, run_load
+from table import write_table
 
 __all__ = ["LOADS", "Load"]
 
@@ -149,7 +150,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.8)
     parser.add_argument("--size", type=int, default=256, help="MiB of the file")
     parser.add_argument("--tree", action="append", default=[], type=lambda text: text.split("=", 1))
-    parser.add_argument("--write", help="folder for compare.json and compare.svg")
+    parser.add_argument("--write", help="folder of compare.json, compare.svg; and performance.md beside it")
     return parser.parse_args()
 
 
@@ -252,6 +253,7 @@ def _write(folder: Path, rows: list[dict[str, Any]], options: argparse.Namespace
         for row in rows if "scsiemu" in row.get("ratios", {})
     ]
     (folder / "compare.svg").write_text(bars("Operations a second, tgtd = 1", data))
+    write_table(folder.parent / "performance.md", rows)
 
 
 if __name__ == "__main__":
