@@ -394,7 +394,8 @@ class _Peer:
 
     def _lost(self, reason: str) -> None:
         self._transport.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        if self._writing:
+            self._loop.remove_writer(self._sock)
         self._sock.close()
         self._connection.drop(reason)
         self._transport.gone(self._connection)
