@@ -6,15 +6,17 @@ The program that is measured is a Python one, under `scsiemu exec`: the plain io
 filter lets pass. The rounds alternate. Printed: microseconds of each, medians, and their ratio; beside them what an
 open(2) costs that comes to us and goes on in the kernel, against the same open outside.
 
-Finding (2-core virtual machine, Linux 6.18, CPython 3.11, quiet): TEST UNIT READY 40 microseconds, plain ioctl 0.54,
-ratio 75; SG_GET_VERSION_NUM 24; a notified open(2) 30 against 2.6. On another day 50 to 54, 0.75, ratio 67 to 72; open
-39 against 3.3. Without SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (before Linux 6.6)
-it was 130 to 170 where the two processes were on two CPUs; bound to one (taskset), 33. A prototype whose unit was
-three lines of Python took 26 where an open took 4: the rest is the engine's own way of a command and the checks of sg.
-poll instead of epoll gains nothing.
+Finding (2-core virtual machine, Linux 6.18, CPython 3.11, quiet): TEST UNIT READY 24 microseconds, plain ioctl 0.51,
+ratio 48; SG_GET_VERSION_NUM 16; a notified open(2) 21.5 against 2.4. Of the 24 the program itself takes 4, the
+supervisor 12 in Python and 8 in the kernel. Reading the CDB with the structure (where the last one was), arguments made
+beforehand for process_vm_readv and Target.execute made that of 31.5, ratio 62, on the same machine.
 
-fstat(2) of a node 26; at a descriptor number below ours, where the process is traced for it, 137: two wake-ups that the
-kernel does not keep on one CPU.
+Without SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (before Linux 6.6) it was 130 to 170 where the two processes were on two
+CPUs; bound to one (taskset), 33. A prototype whose unit was three lines of Python took 26 where an open took 4. poll
+instead of epoll gains nothing.
+
+fstat(2) of a node 23; at a descriptor number below ours, where the process is traced for it, 110 to 140: two wake-ups
+that the kernel does not keep on one CPU.
 """
 
 from __future__ import annotations

@@ -97,6 +97,25 @@ print(sg_io(fd, header(bytes(6))))
     assert text.splitlines() == ["-1 14 " * 4, *["EFAULT"] * 4, "EINVAL", "ok"]
 
 
+def test_exec_cdb_elsewhere() -> None:
+    """The CDB of the next SG_IO is read where its structure says, whatever has become of the place of the last one."""
+    assert run_python(OPEN + """
+import mmap
+def at(place, cdb):
+    ctypes.memmove(place, cdb, len(cdb)); hdr = header(bytes(6)); hdr[8] = len(cdb)
+    hdr[24:32] = place.to_bytes(8, "little"); return sg_io(fd, hdr), result(hdr)["status"]
+libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+page = libc.mmap(None, 8192, 3, 0x22, -1, 0); other = ctypes.create_string_buffer(64)
+print(at(page, bytes(6)), at(page, b"\\xee" + bytes(5)), at(page, b"\\xee" + bytes(9)), at(page, bytes(6)))
+libc.munmap(page, 4096)
+place = ctypes.addressof(other)
+print(at(page + 4096, bytes(6)), at(place, b"\\xee" + bytes(5)), at(place + 1, bytes(6)))
+gone = header(bytes(6)); gone[24:32] = page.to_bytes(8, "little"); print(sg_io(fd, gone))
+""") == "('ok', 0) ('ok', 2) ('ok', 2) ('ok', 0)\n('ok', 0) ('ok', 2) ('ok', 0)\nEFAULT\n"
+
+
 def test_exec_large_transfer() -> None:
     """8 MiB in one command, there and back; more than 32 MiB is EINVAL."""
     text = run_python(OPEN + """

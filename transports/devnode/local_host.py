@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from scsiemu.command import Command
+from scsiemu.command import Command, Completion
 from scsiemu.io_requests import Store
 from scsiemu.lun import unit_lun
 from scsiemu.nexus import InitiatorPort, Nexus, Protocol, TargetPort
@@ -16,6 +16,7 @@ from transports.devnode.request import HostStatus, Outcome, Refused, ResetScope,
 
 __all__ = ["LocalHost", "TargetDriver"]
 
+_NOTHING_TO_TELL: Final = Outcome()
 _RESETS: Final = {
     ResetScope.DEVICE: TaskManagementFunction.LOGICAL_UNIT_RESET,
     ResetScope.TARGET: TaskManagementFunction.TARGET_WARM_RESET,
@@ -37,7 +38,7 @@ class TargetDriver:
         self.target = target
         self.port = TargetPort(target.name, 1, 1, Protocol.NONE, target.name)
         self._stores = {fileno: store for store in stores if (fileno := store.fileno()) is not None}
-        self._told = told
+        self.told = told
         target.add_port(self.port)
 
     def filenos(self) -> tuple[int, ...]:
@@ -60,17 +61,11 @@ class TargetDriver:
             host = task.handle
             if not isinstance(host, LocalHost):
                 continue                # aborted by us
-            if completion.silent:
-                task.outcome = Outcome(host_status=HostStatus.RESET)
-            else:
-                residual = len(task.data_out) - completion.data_out_wanted if task.data_out else 0
-                task.outcome = Outcome(
-                    completion.status, completion.sense_data, completion.data_in, max(0, residual)
-                )
+            task.outcome = _outcome(task, completion)
             host.ended(task)
         while target.next_management_response() is not None:
             pass
-        self._told(target)
+        self.told(target)
 
 
 class LocalHost:
@@ -93,18 +88,32 @@ class LocalHost:
         self._starting: ScsiTask | None = None
         self._tags: dict[ScsiTask, int] = {}
         self._tag = 0
+        self._luns: dict[int, int] = {}
         self.nexus: Nexus = self._target.nexus_established(InitiatorPort(name, transport_id, name), driver.port)
 
     def start(self, task: ScsiTask) -> None:                                                     # hot
         """Execute it. Its outcome is set when it has ended at once."""
         self._tag = tag = self._tag % 0xFFFFFFFF + 1
+        lun = self._luns.get(task.unit)
+        if lun is None:
+            lun = self._luns[task.unit] = unit_lun(task.unit)
+        out = task.data_out
+        command = Command(self.nexus, lun, task.cdb, tag, 0, out, len(out), task.data_in_length, task)
+        target = self._target
+        ended = target.execute(command)
+        if ended is not None:
+            if isinstance(ended, Completion):
+                task.outcome = _outcome(task, ended)
+            else:
+                task.outcome = Outcome(0, b"", ended, max(0, len(out) - command.wanted))
+            if target.completions:
+                self._driver.settle()
+            else:
+                self._driver.told(target)
+            return
         task.handle = self
         self._tags[task] = tag
         self._starting = task
-        out = task.data_out
-        self._target.submit(
-            Command(self.nexus, unit_lun(task.unit), task.cdb, tag, 0, out, len(out), task.data_in_length, task)
-        )
         self._driver.settle()
         self._starting = None
 
@@ -152,13 +161,20 @@ class LocalHost:
 
     def advance(self, now: float) -> None:
         """Tell the target."""
-        target = self._target
-        deadline = target.deadline()
-        target.advance(now)
-        if deadline is not None and deadline <= now:
+        if self._target.advance(now):
             self._driver.settle()
 
     def close(self) -> None:
         """Log out."""
         self._target.nexus_lost(self.nexus)
         self._driver.settle()
+
+
+def _outcome(task: ScsiTask, completion: Completion) -> Outcome:                                  # hot
+    """How a command ended, as the task that it belongs to has it."""
+    if not (completion.status or completion.data_in or completion.silent or task.data_out):
+        return _NOTHING_TO_TELL
+    if completion.silent:
+        return Outcome(host_status=HostStatus.RESET)
+    residual = len(task.data_out) - completion.data_out_wanted if task.data_out else 0
+    return Outcome(completion.status, completion.sense_data, completion.data_in, max(0, residual))

@@ -43,6 +43,7 @@ _CONTINUE: Final = 1
 
 _NOTIFICATION: Final = Struct("=QII iIQ 6Q")
 _RESPONSE: Final = Struct("=QqiI")
+_ID: Final = Struct("=Q")
 _ADD: Final = Struct("=QIIII")
 
 _PIDFD_GETFD: Final = 438
@@ -65,19 +66,19 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+# Without argtypes, and with arguments made beforehand: half a microsecond less for each call.
 _vm_read = _libc.process_vm_readv
 _vm_write = _libc.process_vm_writev
-for _function in (_vm_read, _vm_write):
-    _function.restype = ctypes.c_ssize_t
-    _function.argtypes = (
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong
-    )
+_vm_read.restype = _vm_write.restype = ctypes.c_ssize_t
 _local: Final = _Vector()
-_remote: Final = _Vector()
-_local_at: Final = ctypes.addressof(_local)
-_remote_at: Final = ctypes.addressof(_remote)
+_remote: Final = (_Vector * 2)()
+_remote_first, _remote_second = _remote
+_local_at: Final = ctypes.byref(_local)
+_remote_at: Final = ctypes.byref(_remote)
+_none, _one, _two = ctypes.c_ulong(0), ctypes.c_ulong(1), ctypes.c_ulong(2)
 _small: Final = ctypes.create_string_buffer(_SMALL)
 _small_at: Final = ctypes.addressof(_small)
+_small_bytes: Final = memoryview(_small)
 
 
 class Caller(Protocol):
@@ -128,6 +129,8 @@ class Listener:
             pass                    # before Linux 6.6; it is only slower
         self._zeros = bytes(_NOTIFICATION.size)
         self._buffer = bytearray(_NOTIFICATION.size)
+        self._response = bytearray(_RESPONSE.size)
+        self._id = bytearray(_ID.size)
 
     def fileno(self) -> int:
         """The descriptor: readable when `receive` has something."""
@@ -146,33 +149,34 @@ class Listener:
             if error.errno in (errno.ENOENT, errno.EINTR):
                 raise Gone from None
             raise
-        identifier, pid, _, number, _, _, *arguments = _NOTIFICATION.unpack(self._buffer)
-        return Notification(identifier, pid, number, tuple(arguments))
+        fields = _NOTIFICATION.unpack(self._buffer)
+        return Notification(fields[0], fields[1], fields[3], fields[6:])
 
     def answer(self, note: Notification, value: int) -> None:                                    # hot
         """The call returns `value`."""
         if note.caller is not None:
             note.caller.answer(value)
             return
-        self._send(_RESPONSE.pack(note.id, value, 0, 0))
+        self._send(note.id, value, 0, 0)
 
     def refuse(self, note: Notification, number: int) -> None:
         """The call fails with an error number."""
         if note.caller is not None:
             note.caller.answer(-number)
             return
-        self._send(_RESPONSE.pack(note.id, 0, -number, 0))
+        self._send(note.id, 0, -number, 0)
 
     def go_on(self, note: Notification) -> None:                                                 # hot
         """The kernel does what the call says."""
         if note.caller is not None:
             note.caller.go_on()
             return
-        self._send(_RESPONSE.pack(note.id, 0, 0, _CONTINUE))
+        self._send(note.id, 0, 0, _CONTINUE)
 
-    def _send(self, response: bytes) -> None:
+    def _send(self, identifier: int, value: int, error: int, flags: int) -> None:                  # hot
+        _RESPONSE.pack_into(self._response, 0, identifier, value, error, flags)
         try:
-            fcntl.ioctl(self._fileno, _SEND, response)
+            fcntl.ioctl(self._fileno, _SEND, self._response, True)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINPROGRESS):
                 raise
@@ -182,7 +186,8 @@ class Listener:
         if note.caller is not None:
             return note.caller.is_there()
         try:
-            fcntl.ioctl(self._fileno, _ID_VALID, note.id.to_bytes(8, "little"))
+            _ID.pack_into(self._id, 0, note.id)
+            fcntl.ioctl(self._fileno, _ID_VALID, self._id, True)
         except OSError:
             return False
         return True
@@ -214,15 +219,22 @@ class ProcessMemory:
     """The memory of the process that a thread belongs to, as long as its call waits.
 
     Before the first write it is made sure that the call still waits: the pid could be another's by now.
+
+    Args:
+        also: address and length of what is going to be read next, as far as anybody can know: if so, it comes with
+            the first read. Together with that no more than a page.
     """
 
-    __slots__ = ("_listener", "_note", "_pid", "_sure")
+    __slots__ = ("_also", "_found", "_guess", "_listener", "_note", "_pid", "_sure")
 
-    def __init__(self, listener: Listener, note: Notification) -> None:
+    def __init__(self, listener: Listener, note: Notification, also: tuple[int, int] | None = None) -> None:
         self._listener = listener
         self._note = note
         self._pid = note.pid
         self._sure = False
+        self._also = also
+        self._guess = (0, 0)
+        self._found = b""
 
     def make_sure(self) -> None:                                                                 # hot
         """The call still waits: what was read is what it meant. Raises Gone."""
@@ -234,16 +246,34 @@ class ProcessMemory:
         """Exactly `length` bytes. Raises Refused(EFAULT)."""
         if address + length >= 1 << 63:
             raise Refused(errno.EFAULT)
+        also = self._also
+        if also is not None:
+            self._also = None
+            return self._read_both(address, length, also)
+        if self._found and (address, length) == self._guess:
+            return self._found
         if length <= _SMALL:
             _local.base = _small_at
         else:
             large = ctypes.create_string_buffer(length)
             _local.base = ctypes.addressof(large)
-        _local.length = _remote.length = length
-        _remote.base = address
-        if _vm_read(self._pid, _local_at, 1, _remote_at, 1, 0) != length:
+        _local.length = _remote_first.length = length
+        _remote_first.base = address
+        if _vm_read(self._pid, _local_at, _one, _remote_at, _one, _none) != length:
             raise Refused(errno.EFAULT)
-        return _small.raw[:length] if length <= 64 else ctypes.string_at(_local.base, length)
+        return bytes(_small_bytes[:length]) if length <= _SMALL else ctypes.string_at(_local.base, length)
+
+    def _read_both(self, address: int, length: int, also: tuple[int, int]) -> bytes:              # hot
+        """What is asked for, and what will be, where it is there: the kernel ends at the first address that is not."""
+        _remote_first.base, _remote_first.length = address, length
+        _remote_second.base, _remote_second.length = also
+        _local.base, _local.length = _small_at, length + also[1]
+        count = _vm_read(self._pid, _local_at, _one, _remote_at, _two, _none)
+        if count < length:
+            raise Refused(errno.EFAULT)
+        if count == length + also[1]:
+            self._guess, self._found = also, bytes(_small_bytes[length:count])
+        return bytes(_small_bytes[:length])
 
     def write(self, address: int, data: Buffer) -> None:                                         # hot
         """Raises Refused(EFAULT), and Gone."""
@@ -258,9 +288,9 @@ class ProcessMemory:
             _local.base = _small_at
         else:
             _local.base = ctypes.cast(ctypes.c_char_p(raw), ctypes.c_void_p).value
-        _local.length = _remote.length = length
-        _remote.base = address
-        if _vm_write(self._pid, _local_at, 1, _remote_at, 1, 0) != length:
+        _local.length = _remote_first.length = length
+        _remote_first.base = address
+        if _vm_write(self._pid, _local_at, _one, _remote_at, _one, _none) != length:
             raise Refused(errno.EFAULT)
 
 

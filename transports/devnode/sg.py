@@ -42,6 +42,7 @@ class SgFile:
         mapping: the reserved buffer, where the program has mapped it.
         pending: requests that were written and have not ended.
         ready: requests that have ended and can be read.
+        last_cdb: where the CDB of the last SG_IO was, and how long: the next one's is likely to be there, too.
     """
 
     def __init__(self, node: Node, *, readable: bool = True, writable: bool = True) -> None:
@@ -52,6 +53,7 @@ class SgFile:
         self.writable = writable
         self.pending: list[Request] = []
         self.ready: list[Request] = []
+        self.last_cdb: tuple[int, int] | None = None
         self._timeout = _DEFAULT_TIMEOUT
         self.reserved = _DEFAULT_RESERVED
         self.mapping: MappedBuffer | None = None
@@ -72,7 +74,9 @@ class SgFile:
         if self._only_v4:
             raise Refused(errno.EINVAL)
         self._command_queue = 1             # who uses version 3 gets it
-        return begin_v3(memory, raw, unit, self.mapping)
+        request = begin_v3(memory, raw, unit, self.mapping)
+        self.last_cdb = (request.header.cmdp, request.header.cmd_len)
+        return request
 
     # --- write and read ----------------------------------------------------------------------------------------
 

@@ -142,8 +142,9 @@ class Supervisor(NodeCalls):
                 self._watch(fileno, partial(host.ready, fileno))
         self._ended = False
         watched = self._watched
+        pending = False
         while not self._ended:
-            for fileno, event in epoll.poll(self._patience()):
+            for fileno, event in epoll.poll(self._patience(pending)):
                 if fileno == listener:
                     if event & select.EPOLLHUP and not event & select.EPOLLIN:
                         epoll.unregister(listener)          # nobody is left who could call
@@ -153,7 +154,8 @@ class Supervisor(NodeCalls):
                     action()
                 else:
                     self._socket(fileno)
-            if self._waiting or self._readers or self._openers or self._drivers.busy:
+            pending = bool(self._waiting or self._readers or self._openers) or self._drivers.busy
+            if pending:
                 self._see_to_tasks()
 
     def close(self) -> None:
@@ -180,9 +182,12 @@ class Supervisor(NodeCalls):
         if other():
             self._ended = True
 
-    def _patience(self) -> float:
-        """Seconds until something is to be looked at; -1 for whenever. Hosts whose time has come are told."""
-        pending = self._waiting or self._readers or self._openers or self._drivers.busy
+    def _patience(self, pending: bool) -> float:                                                 # hot
+        """Seconds until something is to be looked at; -1 for whenever. Hosts whose time has come are told.
+
+        Args:
+            pending: somebody waits.
+        """
         wait = _LOOK_SECONDS if pending else -1.0
         for host in self._hosts.values():
             deadline = host.deadline()
@@ -299,11 +304,12 @@ class Supervisor(NodeCalls):
         number = arguments[1] & 0xFFFFFFFF
         if file.line is not None and number >> 8 & 0xFF != _SG_NUMBERS and number not in _SCSI_NUMBERS:
             return self._drivers.ioctl(note, file, number, arguments[2])
-        memory = ProcessMemory(self._listener, note)
         if number == Ioctl.SG_IO:
+            memory = ProcessMemory(self._listener, note, sg.last_cdb)
             request = sg.begin(memory, arguments[2])
             memory.make_sure()
             return self._start(request, file, note, memory, arguments[2])
+        memory = ProcessMemory(self._listener, note)
         opened = sum(other.path == file.path for other in self._descriptors.files())
         result = sg.ioctl(memory, number, arguments[2], now=monotonic(), opened=opened)
         if sg.reset_scope != ResetScope.NOTHING:
