@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
@@ -169,6 +172,26 @@ def test_open_by_one_who_has_ended() -> None:
     assert drivers.left() == known == descriptors.files()
     assert calls.answers == []
     descriptors.close()
+
+
+def test_last_close_of_any_thread() -> None:
+    """The last descriptor is closed by whichever thread of its process, and not while there is a copy of it."""
+    calls = Calls()
+    ours, theirs = socket.socketpair()
+    name = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
+    file = OpenFile("/dev/nst0", Special(st_nodes(0, 0, ADDRESS, 1)[0]), ours, name)
+    file.handle = "opened"
+
+    def is_last() -> bool:
+        note = Notification(1, threading.get_native_id(), 0, (theirs.fileno(), 0, 0, 0, 0, 0))
+        return calls.drivers.is_last(note, file)
+
+    with ours, theirs, ThreadPoolExecutor(1) as other:
+        assert is_last()
+        assert other.submit(is_last).result()
+        with theirs.dup():
+            assert not is_last()
+            assert not other.submit(is_last).result()
 
 
 class EmptyDriver:

@@ -22,6 +22,7 @@ from transports.devnode.request import Host, HostStatus, Outcome, Refused, ScsiT
 from transports.devnode.seccomp import Gone, Listener, Notification, ProcessMemory
 from transports.devnode.sg import SgFile
 from transports.devnode.tree import Reported, Special
+from transports.devnode.working_directories import thread_group
 
 __all__ = ["DriverCalls", "Line", "Vector"]
 
@@ -188,7 +189,8 @@ class DriverCalls:
 
     def is_last(self, note: Notification, file: OpenFile) -> bool:
         """Whether close(2) closes the last descriptor."""
-        return file.handle is not None and not _has_other_copies(file.name, note.pid, note.arguments[0] & 0xFFFFFFFF)
+        number = note.arguments[0] & 0xFFFFFFFF
+        return file.handle is not None and not _has_other_copies(file.name, thread_group(note.pid), number)
 
     def left(self) -> list[OpenFile]:
         """Files whose last descriptor is gone, though nobody has told us yet."""

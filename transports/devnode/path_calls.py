@@ -16,7 +16,7 @@ from transports.devnode.seccomp import Listener, Notification, ProcessMemory, re
 from transports.devnode.stat_layout import FileStatus, stat_bytes, statx_bytes
 from transports.devnode.syscalls import Architecture, PathCall, Role
 from transports.devnode.tree import Directory, Entry, Link, Reported, Special, Text, Tree, entry_mode
-from transports.devnode.working_directories import WorkingDirectories
+from transports.devnode.working_directories import WorkingDirectories, thread_group
 
 __all__ = ["GO_ON", "LATER", "OpenNode", "PathCalls"]
 
@@ -177,9 +177,9 @@ class PathCalls:
         def read(path: str) -> str | None:
             if path.startswith("/proc/"):
                 if path == "/proc/self":
-                    return str(_thread_group(note.pid))
+                    return str(thread_group(note.pid))
                 if path == "/proc/thread-self":
-                    return f"{_thread_group(note.pid)}/task/{note.pid}"
+                    return f"{thread_group(note.pid)}/task/{note.pid}"
             try:
                 target = os.readlink(path)
             except OSError:
@@ -372,12 +372,3 @@ def _socket_path(memory: ProcessMemory, address: int, length: int) -> str:
     if int.from_bytes(raw[:2], "little") != _AF_UNIX:
         return ""
     return os.fsdecode(raw[2:].partition(b"\0")[0])
-
-
-def _thread_group(pid: int) -> int:
-    """The process that a thread belongs to."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), pid)
-    except OSError:
-        return pid

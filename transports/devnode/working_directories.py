@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["WorkingDirectories"]
+__all__ = ["WorkingDirectories", "thread_group"]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _MOST_GENERATIONS: Final = 32
@@ -65,6 +65,15 @@ class WorkingDirectories:
             facts = _facts(group)
             if facts is None or facts[1] != start:
                 del self._moves[group, start]
+
+
+def thread_group(pid: int) -> int:
+    """The process that a thread belongs to."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), pid)
+    except OSError:
+        return pid
 
 
 def _now() -> int:
