@@ -250,6 +250,9 @@ class Disc:
             that.
         jumps, jump_interval, manual_jump: of layer jump recording (`layers`): jump addresses that were, blocks between
             them, the block before the one that was asked for (0: none).
+        primary: clusters of the spare area that a DVD-RAM always has.
+        replaced: spare clusters by the cluster that each takes the place of (`defects`).
+        spares_used: how many of the spare clusters were taken, or are defective themselves.
     """
 
     def __init__(
@@ -275,6 +278,8 @@ class Disc:
         self.jumps: list[int] = []
         self.jump_interval = self.manual_jump = 0
         self.recorded = bytearray()
+        self.primary = self.spares_used = 0
+        self.replaced: dict[int, int] = {}
         self.generation = 0
         self.whole = capacity
 

@@ -3,6 +3,7 @@
     byte 0            state slot 0: magic, generation, length, CRC-32C, then the state as JSON (`_HEADER`)
     byte 256 KiB      state slot 1
     byte 512 KiB      sectors: that of address n at (n + 150) * 2448 on a CD, at n * 2048 on others
+    behind them       the primary spare area of a DVD-RAM
 
 A state is written to the slot that does not have the newest one, after the sectors that it speaks of are on stable
 storage. So a cut at any byte leaves the state before or the one after; what was recorded since is not part of the disc,
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from crc32c import crc32c
 
+from devtypes.vmmc.defects import spare_clusters
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Disc, DiscUnusable, Session, Track
 from devtypes.vmmc.packets import LINK
 from devtypes.vmmc.profiles import KINDS, PROFILE_NAMES, MediumKind
@@ -37,6 +39,7 @@ DATA_START: Final = 2 * _SLOT
 _CD_STRIDE: Final = 2448
 _BLOCK: Final = 2048
 _LAYER_JUMP: Final = 0x16
+_PRIMARY: Final = {"dvd-ram": 12800}        # blocks of the primary spare area of a disc of full size
 _MOST_GAP: Final = 16
 _TRACK_FIELDS: Final = (
     "number", "session", "start", "end", "control", "pregap", "next", "complete", "reserved", "packet", "isrc",
@@ -45,8 +48,23 @@ _TRACK_FIELDS: Final = (
 
 
 def stored_size(kind: MediumKind, blocks: int) -> int:
-    """Bytes of a store for a disc with so many blocks."""
+    """Bytes of a store for a disc with so many blocks, and its primary spare area."""
+    return _least_size(kind, blocks) + _primary_blocks(kind, blocks) * _BLOCK
+
+
+def _least_size(kind: MediumKind, blocks: int) -> int:
     return DATA_START + ((blocks + CD_PREGAP) * _CD_STRIDE if kind.is_cd else blocks * _BLOCK)
+
+
+def _primary_blocks(kind: MediumKind, blocks: int) -> int:
+    """Blocks of the primary spare area of a disc with so many: in proportion, whole clusters."""
+    return _PRIMARY.get(kind.name, 0) * blocks // kind.capacity // kind.blocks * kind.blocks
+
+
+def _primary_clusters(disc: Disc, size: int) -> int:
+    """What of the primary spare area a store of so many bytes has room for."""
+    room = (size - _least_size(disc.kind, disc.whole)) // _BLOCK
+    return min(_primary_blocks(disc.kind, disc.whole), max(room, 0)) // disc.kind.blocks
 
 
 def native_track(
@@ -77,6 +95,7 @@ def encode(disc: Disc) -> bytes:
         "mcn": disc.mcn, "cd_text": disc.cd_text.hex(), "protected": disc.protected, "identifier": disc.identifier,
         "recorded": disc.recorded.hex(), "spare": disc.spare,
         "jumps": disc.jumps, "jump_interval": disc.jump_interval, "manual_jump": disc.manual_jump,
+        "replaced": sorted(disc.replaced.items()), "spares_used": disc.spares_used,
     }).encode()
 
 
@@ -92,7 +111,7 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
     kind = KINDS[state["kind"]]
     whole = _number(state["whole"], 0, kind.capacity)
     capacity = _number(state["capacity"], 0, whole)
-    if kind.pressed or stored_size(kind, whole) > size:
+    if kind.pressed or _least_size(kind, whole) > size:
         raise ValueError("it is larger than its store")
     if state["profile"] not in PROFILE_NAMES:
         raise ValueError("there is no such profile")
@@ -104,6 +123,12 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
         spare=None if state.get("spare") is None else _number(state["spare"], 0, kind.capacity),
     )
     disc.whole = whole
+    disc.primary = _primary_clusters(disc, size)
+    disc.spares_used = _number(state.get("spares_used", 0), 0, spare_clusters(disc))
+    for cluster, spare in state.get("replaced", ()):
+        disc.replaced[_number(cluster, 0, capacity // kind.blocks - 1)] = _number(spare, 0, disc.spares_used - 1)
+    if len(set(disc.replaced.values())) < len(disc.replaced):
+        raise ValueError("a spare cluster replaces two")
     disc.recorded = bytearray.fromhex(state["recorded"])
     jumps = [_number(jump, 1, capacity // 2) for jump in state.get("jumps", ())]
     if jumps != sorted(set(jumps)):
@@ -210,11 +235,14 @@ def make_random(disc: Disc, blocks: int, *, packet: int = 0) -> None:
 def make_blank(kind: MediumKind, capabilities: StoreCapabilities) -> Asking[Disc]:
     """A store becomes a blank disc, with as many blocks as it has room for. Raises DiscUnusable."""
     stride = _CD_STRIDE if kind.is_cd else _BLOCK
-    blocks = (capabilities.size - DATA_START) // stride - (CD_PREGAP if kind.is_cd else 0)
-    blocks = min(blocks, kind.capacity) // kind.blocks * kind.blocks
+    room = (capabilities.size - DATA_START) // stride - (CD_PREGAP if kind.is_cd else 0)
+    blocks = min(room, kind.capacity) // kind.blocks * kind.blocks
+    while blocks > 0 and blocks + _primary_blocks(kind, blocks) > room:
+        blocks -= kind.blocks
     if blocks < 16 * kind.blocks:
         raise DiscUnusable(f"{capabilities.size} bytes are too few for a {kind.title}")
     disc = Disc(kind, blocks, writable=True)
+    disc.primary = _primary_clusters(disc, capabilities.size)
     if kind.name == "dvd-ram":                  # comes formatted from the shop
         make_random(disc, blocks)
     yield from save(disc)

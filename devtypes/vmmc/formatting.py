@@ -188,7 +188,7 @@ class Formatting(Writing):
         if legacy:
             data = _of_code_7(data)
         blocks, number = self._asked_format(disc, data)
-        steps = self._format(disc, number, blocks, subtype=data[8] & 3)
+        steps = self._format(disc, number, blocks, keep=bool(cdb.cmplst), subtype=data[8] & 3)
         outcome = self.perform_long(
             steps, immed=bool(data[1] & _IMMED), code=asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS
         )
@@ -240,11 +240,13 @@ class Formatting(Writing):
         else:
             yield from Fill(offset, length, bytes(512))
 
-    def _format(self, disc: Disc, number: int, blocks: int, *, subtype: int) -> Steps:
+    def _format(self, disc: Disc, number: int, blocks: int, *, keep: bool, subtype: int) -> Steps:
         if number in (GROW, ADD, QUICK_GROW, QUICK_ADD):
             return (yield from self._grow(disc, number, blocks))
         was_random = disc.random
+        known = (disc.replaced, disc.spares_used) if keep and blocks == disc.capacity else ({}, 0)
         self._empty(disc)
+        disc.replaced, disc.spares_used = known
         disc.capacity = blocks
         disc.formatted = True
         if disc.kind.name == "dvd-rw":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from devtypes.vmmc.config import OpticalConfig
+from devtypes.vmmc.defects import pieces
 from devtypes.vmmc.disc import FORMS, Disc, DiscUnusable, Session, Track
 from devtypes.vmmc.disc_format import DATA_START, make_blank, make_random, native_track, save, stored_size
 from devtypes.vmmc.opening import open_disc
@@ -113,8 +114,8 @@ class _Reader:
             self._next = track.start
             shift = self._shift
             return DiscTrack(track.start - shift, track.next - shift, track.form.name, track.control)
-        count = min(_AT_ONCE, track.next - self._next)
-        data = yield from Read(track.place(self._next), count * track.form.size)
+        at, count = next(pieces(self._disc, self._next, min(_AT_ONCE, track.next - self._next)))
+        data = yield from Read(track.place(at), count * track.form.size)
         piece = DiscSectors(self._next - self._shift, track.form.name, data)
         self._next += count
         self.done += len(data)

@@ -12,6 +12,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.defects import pieces
 from devtypes.vmmc.disc import Asking, Disc, SectorForm, Track
 from devtypes.vmmc.layers import is_jumping, recorded_to
 from devtypes.vmmc.packets import link_after, link_block
@@ -75,7 +76,7 @@ class Reading(TableOfContents):
         track = self.loaded.track_at(cdb.lba)
         if (
             track is not None and cdb.lba >= track.start and track.form.size == BLOCK and cdb.lba + count <= track.next
-            and not track.links and not is_jumping(self.loaded)
+            and not track.links and not is_jumping(self.loaded) and not self.loaded.replaced
         ):
             return Read(track.place(cdb.lba), count * BLOCK)
         return self._read_steps(cdb.lba, count)
@@ -119,6 +120,7 @@ class Reading(TableOfContents):
             if lba >= end:
                 raise CheckCondition(NOT_RECORDED, information=lba)
             count = end - lba
+        lba, count = next(pieces(disc, lba, count))
         kept = yield from Read(track.place(lba), count * form.size)
         return kept if form.size == BLOCK else _user_parts(form, kept, lba)
 

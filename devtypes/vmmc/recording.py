@@ -15,6 +15,7 @@ from typing import Final
 from devtypes.vmmc.base import Ongoing
 from devtypes.vmmc.borders import extend, restricted, restricted_place
 from devtypes.vmmc.cue_sheet import CuePlan
+from devtypes.vmmc.defects import is_managed, store_managed
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
 from devtypes.vmmc.information import LEAD_IN
@@ -328,6 +329,9 @@ class Recorder(OpticalModes):
 
     def _store(self, track: Track, lba: int, data: Buffer, size: int, blocks: int) -> Asking[None]:
         kept = self._kept(track.form, lba, data, size, blocks)
+        if is_managed(self.loaded):
+            yield from store_managed(self.loaded, track, lba, kept)
+            return
         yield from Write(track.place(lba), len(kept), kept)
 
     @staticmethod

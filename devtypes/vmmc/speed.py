@@ -10,6 +10,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.borders import restricted
+from devtypes.vmmc.defects import defective, is_managed
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.structures import DiscStructures
@@ -29,6 +30,9 @@ WRITE_SPEEDS: Final = {
 }
 READ_SPEEDS: Final = {Family.CD: 8467, Family.DVD: 22160, Family.BD: 35968}
 _FASTEST: Final = 0xFFFF
+_REPLACED: Final = 2                # data type of unusable areas: the secondary defect list
+_STATUS_SIZE: Final = 2048
+_STATUS_BITS: Final = (_STATUS_SIZE - 10) * 8
 
 
 class Speeds(DiscStructures):
@@ -69,10 +73,15 @@ class Speeds(DiscStructures):
             if not exceptions:
                 speed = self.speeds_now()[write]
                 rows = [struct.pack(">IIII", 0, speed, max(self._end(disc) - 1, 0), speed)]
-        elif cdb.data_type:
+        elif cdb.data_type > (_REPLACED if cdb.type == 1 and is_managed(disc) else 0):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="data_type")
-        elif cdb.type in (1, 2):
+        elif cdb.type == 1:
             size = 8
+            if cdb.data_type == _REPLACED:
+                rows = [struct.pack(">II", lba, disc.kind.blocks) for lba in defective(disc) if lba >= cdb.lba]
+        elif cdb.type == 2:
+            size = _STATUS_SIZE
+            rows = _defect_status(disc, cdb.lba) if is_managed(disc) else []
         elif cdb.type == 3:
             rows = self._write_speeds(disc)
         elif cdb.type in (4, 5):
@@ -157,6 +166,20 @@ class Speeds(DiscStructures):
             if getattr(cdb, name) >= end:
                 raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field=name)
         return Completion()
+
+
+def _defect_status(disc: Disc, lba: int) -> list[bytes]:
+    """A bit for each cluster from an address on, one where it is replaced; descriptors as many as it takes."""
+    step = disc.kind.blocks
+    rows = []
+    for first in range(lba // step, disc.capacity // step, _STATUS_BITS):
+        last = min(first + _STATUS_BITS, disc.capacity // step)
+        bits = bytearray(_STATUS_BITS // 8)
+        for at in range(last - first):
+            if first + at in disc.replaced:
+                bits[at // 8] |= 0x80 >> at % 8
+        rows.append(struct.pack(">IIBB", first * step, last * step - 1, step, 0) + bits)
+    return rows
 
 
 def _invalid(byte: int) -> CheckCondition:

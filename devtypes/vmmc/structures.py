@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from devtypes.vmmc import layouts
+from devtypes.vmmc.defects import spare_clusters, supplementary_clusters
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.information import Information
 from devtypes.vmmc.layers import LAYER_STRUCTURES, layers_are_settled
@@ -126,8 +127,11 @@ def _layer_boundary(disc: Disc) -> bytes:
 
 
 def _dvd_ram_spare(disc: Disc) -> bytes:
-    """Unused primary spare blocks, unused and all supplementary ones."""
-    return struct.pack(">III", 12800, 0, 0)
+    """Unused primary spare blocks, unused and all supplementary ones. Primary ones are used first."""
+    step, supplementary = disc.kind.blocks, supplementary_clusters(disc)
+    primary = max(disc.primary - disc.spares_used, 0)
+    unused = spare_clusters(disc) - disc.spares_used - primary
+    return struct.pack(">III", primary * step, unused * step, supplementary * step)
 
 
 def _border(disc: Disc) -> bytes:
@@ -172,5 +176,6 @@ def _bd_cartridge(disc: Disc) -> bytes:
 
 def _bd_spare(disc: Disc) -> bytes:
     """Unused spare blocks, allocated spare blocks."""
-    spare: Any = max(disc.kind.capacity - disc.capacity, 0) // 32 * 32
-    return struct.pack(">III", 0, spare, spare)
+    step, spare = disc.kind.blocks, supplementary_clusters(disc)
+    unused = disc.spare if disc.spare is not None else spare - disc.spares_used
+    return struct.pack(">III", 0, unused * step, spare * step)

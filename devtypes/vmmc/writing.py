@@ -10,6 +10,7 @@ from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.borders import close_border, open_border
 from devtypes.vmmc.cue_sheet import parse_cue_sheet
+from devtypes.vmmc.defects import is_managed, verify_managed
 from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
 from devtypes.vmmc.layers import LAYER_STRUCTURES, set_layers
@@ -97,6 +98,8 @@ class Writing(Recorder):
         data = yield from DataOut(count * size)
         yield from self.record(disc, track, lba, data, size)
         if compare:
+            if is_managed(disc):
+                yield from verify_managed(disc, track, lba, data)
             stored = yield from self.user_data(lba, len(data) // size)
             if bytes(stored) != bytes(data[: len(stored)]):
                 raise CheckCondition(asc.MISCOMPARE_DURING_VERIFY_OPERATION)

@@ -185,3 +185,28 @@ def test_mediainfo_of_a_closed_dual_layer_disc(work: Run) -> None:
     assert lines[-14:] == [
         *disc("complete", 1, "complete", 1)[1:], *written_track(capacity), *toc(capacity),
     ][-14:]
+
+
+def test_mediainfo_of_media_with_defects(work: Run) -> None:
+    """growisofs and xorriso write over blocks that cannot be written: they notice nothing, what they wrote is read,
+    and there is a cluster less to spare. Without spare area they fail."""
+    bad = "faulty=fail write offset=700000..700100"
+    burn = """
+growisofs -use-the-force-luke=notray -Z /dev/sr0=image > log 2>&1 || echo failed
+dvd+rw-mediainfo /dev/sr0 2> log | grep -e 'Spare Area:' -e ' SA:' | sed 's/  */ /'
+cmp -n $(stat -c %s image) image /dev/sr0 2>&1 && echo same
+"""
+    over = "xorriso -as cdrecord dev=/dev/sr0 image > log 2>&1 || echo failed" + burn[burn.index("\ndvd+rw"):]
+    found = work({
+        "ram": (f"dvd-ram,{bad}", f"dvd+rw-format -force=full /dev/sr0 > log 2>&1 || cat log\n{burn}"),
+        "ram-x": (f"dvd-ram,{bad}", over), "bd": (f"bd-re,{bad}", burn),
+        "bare": (f"bd-re,{bad}", f"dvd+rw-format -ssa=none /dev/sr0 > log 2>&1 || cat log\n{burn.partition('dvd')[0]}"),
+    })
+    lines = {name: [" ".join(line.split()) for line in each] for name, each in found.items()}
+
+    assert lines["ram"] == [
+        "Primary SA: 12784/12800=99.9% free", "Supplementary SA: 58368/58368=100.0% free", "same",
+    ]
+    assert lines["ram-x"] == ["Primary SA: 12784/12800=99.9% free", "Supplementary SA: 0/0=-nan% free", "same"]
+    assert lines["bd"] == ["Spare Area: 393184/393216=100.0% free", "same"]
+    assert lines["bare"][-1] == "failed"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import pairwise
+
 from conformance import clause
 from mmc_drive import (
     Drive,
     blocks,
     close_track,
     disc,
+    get_performance,
     read_10,
+    read_disc_structure,
     send_disc_structure,
     write_10,
     write_12,
@@ -124,3 +129,54 @@ def test_persistent_write_protection(drive: Drive) -> None:
 
     assert code == asc.PERSISTENT_WRITE_PROTECT
     drive.written(0, blocks(16))
+
+
+# --- defect management ------------------------------------------------------------------------------------------------
+
+
+@disc("dvd-ram", "bd-re")
+@clause("MMC-6 6.7")
+def test_defect_status(drive: Drive) -> None:
+    """Type 2 has descriptors of 2048 bytes: first and last address, blocks for a bit. They follow each other from the
+    starting address to the last block; of one maximum the length is that of all."""
+    formatted(drive)
+    last = drive.capacity() - 1
+    for lba in (0, 4096):
+        data = drive.read(get_performance(2, lba=lba))
+        rows = [struct.unpack_from(">IIBB", data, at) for at in range(8, len(data), 2048)]
+
+        assert int.from_bytes(data[:4], "big") == len(data) - 4
+        assert (rows[0][0], rows[-1][1]) == (lba, last)
+        assert all(before[1] + 1 == after[0] for before, after in pairwise(rows))
+        assert {row[2] for row in rows} == {16 if drive.profile == 0x12 else 32}
+        assert drive.read(get_performance(2, lba=lba, count=1))[: 8 + 2048] == data[: 8 + 2048]
+
+
+@disc("dvd-ram", "bd-re")
+@clause("MMC-6 6.7")
+def test_defect_lists(drive: Drive) -> None:
+    """Type 1 has data types 0 to 2: zones, primary and secondary defect list, rows of an address and a count of blocks.
+    3 is an invalid field."""
+    formatted(drive)
+    for data_type in (0, 1, 2):
+        data = drive.read(get_performance(1, data_type))
+        rows = list(struct.iter_unpack(">II", data[8:]))
+
+        assert int.from_bytes(data[:4], "big") >= 4 + 8 * len(rows)
+        assert all(lba + count <= drive.capacity() and count for lba, count in rows)
+    drive.invalid(get_performance(1, 3))
+
+
+@disc("dvd-ram", "bd-re")
+@clause("MMC-6 6.22.3")
+def test_spare_area(drive: Drive) -> None:
+    """Format 0Ah: no more spare blocks are unused than there are, whole clusters."""
+    formatted(drive)
+    media = int(drive.profile == 0x43)
+    data = drive.read(read_disc_structure(0x0A, media=media))
+    first, unused, whole = struct.unpack(">III", data[4:16])
+
+    assert int.from_bytes(data[:2], "big") == 14
+    assert unused <= whole
+    assert {count % (32 if media else 16) for count in (first, unused, whole)} == {0}
+    assert whole or first
