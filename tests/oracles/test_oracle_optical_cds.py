@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 TOOLS = (
     "wodim", "readom", "cdrdao", "cd-info", "icedax", "eject", "setcd", "cd-discid", "iso-read", "genisoimage",
-    "sg_start",
+    "sg_start", "cd-paranoia", "cdrskin",
 )
 WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
 DAO = "cdrdao write -n --device /dev/sg0 --driver generic-mmc"
@@ -136,7 +136,7 @@ def test_sectors_of_cdrdao(work: Run, tmp_path: Path) -> None:
 
 def test_cdrdao_text_and_codes(work: Run, tmp_path: Path) -> None:
     """CD-TEXT, catalogue number, ISRC, the pause before a track and its flags: burnt by cdrdao, told by it again, by
-    cd-info and by icedax; cd-discid has the times. What was burnt is ripped by icedax as it was."""
+    cd-info and by icedax; cd-discid has the times. What was burnt is ripped by icedax and cd-paranoia as it was."""
     found = work({"text": ("cd-rw", f"""
 {DAO}:0x10 text.toc {LOG}
 cdrdao read-toc --device /dev/sr0 o.toc > log 2>&1 || cat log
@@ -145,6 +145,7 @@ grep -v -e '^$' -e '^//' -e SIZE_INFO -e '  0,' -e '0}}' o.toc; echo ---
 icedax -D /dev/sg0 -J -H -v titles,catalog,trackid 2>&1 | grep -e CD-Text -e title -e number -e ISRC:; echo ---
 cd-discid /dev/sr0; cd-discid --musicbrainz /dev/sr0; setcd -i /dev/sr0 | tail -2
 for t in 1 2; do icedax -D /dev/sg0 -H -t $t -x -q r$t.wav > log 2>&1 || cat log; done
+for t in 1 2; do cd-paranoia -q -d /dev/sr0 $t p$t.wav 2> log || cat log; done
 """), "raw": ("cd-r", f"""
 {DAO}-raw text.toc {LOG}
 {INFO} | grep -e MCN -e ISRC -e 'audio  '
@@ -179,7 +180,8 @@ for t in 1 2; do icedax -D /dev/sg0 -H -t $t -x -q r$t.wav > log 2>&1 || cat log
     ]
     for number, name in ((1, "one"), (2, "two")):
         want = (tmp_path / "text" / f"{name}.wav").read_bytes()[44:]
-        assert (tmp_path / "text" / f"r{number}.wav").read_bytes()[44:][: len(want)] == want
+        for program in ("r", "p"):
+            assert (tmp_path / "text" / f"{program}{number}.wav").read_bytes()[44:][: len(want)] == want
     assert len(want) == SECTORS * FRAMES * 4
 
 
@@ -216,6 +218,32 @@ cmp taken form2 && echo taken
 cdrdao read-cd --device /dev/sg0 --datafile o.bin o.toc {LOG}; grep -c MODE1 o.toc
 cmp -n $(stat -c %s one.iso) one.iso o.bin && echo read
 """)}) == {"read": ["copied", "taken", "1", "read"]}
+
+
+def test_atip_and_capabilities(work: Run) -> None:
+    """What wodim and cdrskin make of ATIP, page 2Ah and feature 37h, of a CD-R and a CD-RW; then of a burnt disc."""
+    ask = f"""
+wodim dev=/dev/sg0 -atip 2> /dev/null | grep -e erasable -e 'lead out:' -e Manufacturer:
+cdrskin dev=/dev/sr0 -v -atip 2> /dev/null | grep -e '1T speed' -e 'Product Id'
+wodim dev=/dev/sg0 -prcap 2> /dev/null | grep -e 'fixed-packet' -e ' C2 ' -e 'Loading mech' -e 'Write speed # 4'
+wodim dev=/dev/sg0 -prcap 2> /dev/null | grep -c 'Does write .*CD-RW media'
+{WODIM} -tao data {LOG}
+wodim dev=/dev/sg0 -toc 2> /dev/null | grep -e track: -e first:; {INFO} | grep 'data   false'
+cdrskin dev=/dev/sr0 -minfo 2> /dev/null | grep -e '^disk status' -e '^number of' -e ' 1 Data'
+"""
+    both = [
+        "ATIP start of lead out: 359847 (79:59/72)", "Manufacturer: CMC Magnetics Corporation",
+        "1T speed low:  4 1T speed high: 48", "Product Id:    97m26s66f/79m59s72f",
+        "Does read fixed-packet CD media using Method 2", "Does support C2 error pointers",
+        "Loading mechanism type: tray", "Write speed # 4:   706 kB/s CLV/PCAV (CD   4x, DVD  0x)", "5",
+        "first: 1 last 1", "track:   1 lba:         0 (        0) 00:02:00 adr: 1 control: 4 mode: 1",
+        "track:lout lba:       320 (     1280) 00:06:20 adr: 1 control: 4 mode: -1",
+        "1: 00:02:00  000000 data   false  no", "disk status:              complete", "number of sessions:       1",
+        "1     1 Data   0          319        320",
+    ]
+    assert work({"r": ("cd-r", ask), "rw": ("cd-rw", ask)}) == {
+        "r": ["Is not erasable", *both], "rw": ["Is erasable", *both],
+    }
 
 
 # --- working the drive ----------------------------------------------------------------------------------------------
