@@ -182,6 +182,27 @@ dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep Mounted | cut -d, -f2
     }
 
 
+def test_growisofs_splits_layers(material: Path, tmp_path: Path) -> None:
+    """Where an image is larger than layer 0 of a DVD+R DL that is to be closed growisofs sets that to half of it."""
+    needs_nodes()
+    (tmp_path / "disc").touch()
+    os.truncate(tmp_path / "disc", (512 << 10) + 896 * 2048)            # twice 448 blocks
+    script = f"""
+{GROW} -dvd-compat -Z /dev/sr0=one.iso > log 2>&1 || cat log; grep -o 'splitting.*' log
+{READ_BACK}
+dvd+rw-mediainfo /dev/sr0 2>&1 | grep -o -e 'L0 Data.*' -e 'Disc status.*'
+"""
+    done = subprocess.run(
+        [*program(), "exec", "--optical", f"{tmp_path}/disc,blank=dvd+r-dl", "--", "sh", "-c", script],
+        capture_output=True, text=True, check=False, timeout=100, cwd=material,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.stdout.splitlines() == [
+        "splitting layers at 240 blocks", "same", "L0 Data Zone Capacity: 240*2KB, can no longer be set",
+        "Disc status:           complete",
+    ], done.stdout + done.stderr
+
+
 def test_xorriso(burn: Run) -> None:
     """Two sessions on every medium, the second with the first one's files; on a DVD-R DL all in one."""
     two = f"""
