@@ -261,7 +261,10 @@ class Formatting(Writing):
         if disc.profile == _BD_R_RANDOM:
             disc.recorded = bytearray(-(-blocks // disc.kind.blocks // 8) + 1)
         yield from self.save_disc(disc)
-        if not was_random or (disc.kind.name in PACKETS and number != QUICK):
+        if number == QUICK and was_random:
+            if blocks:
+                yield from self._zero(disc.tracks[0].place(0), blocks * disc.tracks[0].form.size)
+        elif not was_random or disc.kind.name in PACKETS:
             yield from self._discard()
         return Completion()
 

@@ -201,8 +201,8 @@ class Information(TrayCommands):
         )
 
     def next_writable(self, track: Track) -> int:
-        """The next writable address of a track."""
-        return track.next + track.gap
+        """The next writable address of a track; of one that is full its end."""
+        return min(track.next + track.gap, track.end)
 
     # --- capacities --------------------------------------------------------------------------------------------
 

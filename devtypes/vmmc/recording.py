@@ -126,6 +126,20 @@ class Recorder(OpticalModes):
         if page.key == WRITE_PARAMETERS.key and fields.write_type != WriteType.RAW:
             self.raw = None
 
+    def disc_arrives(self) -> None:
+        """What a power cut left of packets and ECC blocks is ended as what is in the cache is."""
+        super().disc_arrives()
+        disc = self.disc
+        if disc is None or disc.random or not disc.writable:
+            return
+        for track in disc.tracks:
+            if track.complete or track.blank:
+                continue
+            step = track.packet if track.fixed else disc.kind.blocks
+            self.unsaved = self.unsaved or bool((track.next - track.start) % step)
+            if disc.kind.is_cd and track.incremental and not track.fixed:
+                track.gap = LINK
+
     def disc_leaves(self) -> None:
         super().disc_leaves()
         self.plan = self.raw = None
@@ -218,7 +232,7 @@ class Recorder(OpticalModes):
         at_once = self.parameters.write_type == WriteType.SESSION_AT_ONCE
         if at_once and self.loaded.kind.is_cd and self.loaded.blank:
             return -CD_PREGAP
-        return track.next + track.gap
+        return super().next_writable(track)
 
     def _room_end(self, disc: Disc, track: Track) -> int:
         """Behind the last block that a track has room for: of one that begins as fixed packets are going to take it."""

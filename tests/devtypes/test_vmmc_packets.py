@@ -107,3 +107,16 @@ def test_linking_loss_is_kept_until_it_is_used() -> None:
     assert again.write(32, image(16)) is None
     again.sync()
     assert again.data("READ(10)", lba=16, transfer_length=32) == bytes(16 * BLOCK) + image(16)
+
+
+def test_a_packet_that_power_ended_is_linked() -> None:
+    """A packet that was saved while it was written, and never ended: the next one is behind a link."""
+    store = open_store(size=stored_size(KINDS["cd-r"], 20000))
+    burner = Burner("cd-r", store=store)
+    burner.parameters(write_type=0)
+    assert burner.do("RESERVE TRACK", size=400).good
+    assert burner.write(0, image(10)) is None
+    assert burner.do("RESERVE TRACK", size=400).good
+    again = Burner("cd-r", store=store)
+
+    assert again.track(1)["next"] == 10 + LINK
