@@ -94,6 +94,11 @@ class MemoryStore:
                 if chunk is None:
                     return _ZEROS[:length]
                 return chunk if length == CHUNK else chunk[start:start + length]
+        elif cls is Write and not self._read_only:
+            offset = request.offset     # type: ignore[attr-defined]  # a Write; see above
+            data = request.data         # type: ignore[attr-defined]  # too
+            if data is not None and 0 <= offset <= self._size - len(data):
+                return self._write(offset, data)
         failure = refusal(request, size=self._size, read_only=self._read_only, closed=self._closed)
         if failure is not None:
             return failure

@@ -61,6 +61,10 @@ class NullStore:
             length = request.length     # type: ignore[attr-defined]  # a Read; isinstance costs more
             if 0 <= request.offset <= self._size - length and length >= 0:  # type: ignore[attr-defined]  # see above
                 return _ZEROS[:length] if length <= len(_ZEROS) else bytes(length)
+        elif cls is Write and not self._read_only:
+            data = request.data         # type: ignore[attr-defined]  # a Write; see above
+            if data is not None and 0 <= request.offset <= self._size - len(data):  # type: ignore[attr-defined]  # too
+                return None
         failure = refusal(request, size=self._size, read_only=self._read_only, closed=self._closed)
         if failure is not None:
             return failure
