@@ -62,7 +62,7 @@ class Session:
     """
 
     __slots__ = (
-        "_data_out", "_immediates", "_parting", "_pledged", "connection", "data_pdu_in_order",
+        "_data_out", "_immediates", "_parting", "_pledged", "_spare", "connection", "data_pdu_in_order",
         "data_sequence_in_order", "entry", "exp_cmd_sn", "first_burst_length", "held", "immediate_data",
         "initial_r2t", "initiator_name", "isid", "max_burst_length", "max_cmd_sn", "max_outstanding_r2t", "nexus",
         "node", "parameters", "pending_functions", "queue", "target", "tasks", "tsih", "window",
@@ -103,6 +103,7 @@ class Session:
         self.tasks: dict[int, Command] = {}
         self.pending_functions = 0                          # task management that the target has not answered
         self._pledged = 0                                   # bytes of Data-In that commands under way may bring
+        self._spare: Command | None = None
         # Made when first needed: most sessions are idle.
         self._data_out: DataOutTable | None = None
         self.queue: deque[Command] | None = None
@@ -180,7 +181,7 @@ class Session:
         exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
         stat_sn, queued = connection.stat_sn, connection.queued
         pledged = self._pledged
-        command = None                  # one that was answered here, to be used again
+        command, self._spare = self._spare, None    # one that was answered here, to be used again
         for _, flags, lun, itt, expected, cmd_sn, cdb, data in commands:
             attribute = ATTRIBUTES[flags & 7]
             if (
@@ -248,6 +249,9 @@ class Session:
                 break
         self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
         connection.stat_sn, connection.queued = stat_sn, queued
+        if command is not None:
+            command.data_out = b""
+            self._spare = command
         if out and not connection.dirty:
             connection.mark_dirty()
         return taken
