@@ -78,7 +78,7 @@ def run_exec(
     return subprocess.run(
         [*program, "exec", *units, "--", *words],
         capture_output=True, check=False, timeout=timeout, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
     )
 
 

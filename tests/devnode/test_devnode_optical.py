@@ -16,7 +16,10 @@ def run_disc(*words: str, kind: str = "rom") -> list[str]:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "fake_disc.py"), kind, *words],
         capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
+        env={
+            **os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
+            "LC_ALL": "C",
+        },
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

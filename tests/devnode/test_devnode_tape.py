@@ -30,7 +30,7 @@ def run_tape(program: str, *, capacity: int = 1 << 30) -> list[str]:
         [sys.executable, str(Path(__file__).parent / "fake_tape.py"), str(capacity), sys.executable, "-c",
          PRELUDE + program],
         capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
