@@ -282,21 +282,23 @@ import ctypes, os, sys
 from scsiemu.testing.served import ScsiTarget
 from transports.devnode.device_nodes import DeviceNodes
 import codecs; codecs.lookup('ascii')          # while the library can be read
-here, nodes = ScsiTarget("--disk", "1M"), DeviceNodes()
+here, nodes = ScsiTarget("--disk", "1M", "--tape", "8M"), DeviceNodes()
 nodes.add_target(here.target, here.stores)
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)              # PR_SET_DUMPABLE, which setuid(2) has taken away
-sys.exit(nodes.run(["sh", "-c", "id -u; test -c /dev/sg0 && test -w /dev/sg0 && ls /dev/bsg"], dict(os.environ)))
+script = "id -u; test -c /dev/sg0 && test -w /dev/sg0 && ls /dev/bsg; exec 5</dev/nst0; read -u 5; exec 5<&-"
+sys.exit(nodes.run(["bash", "-c", script], dict(os.environ)))
 """
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else; others run all tests as themselves")
 def test_exec_ordinary_user() -> None:
-    """Without any privilege: user nobody, no capability."""
+    """Without any privilege: user nobody, no capability. A low descriptor, too."""
     needs_nodes()
     done = subprocess.run([sys.executable, "-c", AS_NOBODY], cwd=ROOT, capture_output=True, check=False, timeout=60)
 
-    assert (done.returncode, done.stdout.split()) == (0, [b"65534", b"0:0:0:0"]), done.stderr
+    assert (done.returncode, done.stdout.split()) == (0, [b"65534", b"0:0:0:0", b"0:0:0:1"]), done.stderr
+    assert b"read error: 5: Input/output error" in done.stderr         # by ptrace, of a tape without data
 
 
 STATIC = r"""
