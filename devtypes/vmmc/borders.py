@@ -1,4 +1,4 @@
-"""Restricted overwrite: what a formatted DVD-RW or CD-RW is made of, and how FORMAT UNIT changes it (MMC-6 4.4, 6.4).
+"""Restricted overwrite: what a formatted DVD-RW or CD-RW is made of, and how FORMAT UNIT changes it (MMC-5 6.5.4.2).
 
 A formatted DVD-RW has borders (sessions) of one track each, which are written anywhere, whole ECC blocks at a time. The
 last border may be in the intermediate state: it has no lead-out yet, and grows when it is written at its end. CLOSE
@@ -29,7 +29,7 @@ __all__ = [
     "close_border", "extend", "grow_border", "open_border", "reopen", "restricted", "restricted_place", "room_after",
 ]
 
-# Format types (MMC-6 table 258).
+# Format types (MMC-5 6.5.4.2.5 to 6.5.4.2.10).
 FULL: Final = 0x10
 GROW: Final = 0x11
 ADD: Final = 0x12

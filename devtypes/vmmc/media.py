@@ -13,6 +13,7 @@ from devtypes.vmmc.defects import pieces
 from devtypes.vmmc.disc import FORMS, Disc, DiscUnusable, Session, Track
 from devtypes.vmmc.disc_format import DATA_START, make_blank, make_random, native_track, save, stored_size
 from devtypes.vmmc.opening import open_disc
+from devtypes.vmmc.packets import link_after, link_block
 from devtypes.vmmc.profiles import KINDS, MediumKind, Recording
 from scsiemu.command import Buffer
 from scsiemu.io_requests import Flush, Read, Resize, StoreCapabilities, Write
@@ -114,8 +115,14 @@ class _Reader:
             self._next = track.start
             shift = self._shift
             return DiscTrack(track.start - shift, track.next - shift, track.form.name, track.control)
-        at, count = next(pieces(self._disc, self._next, min(_AT_ONCE, track.next - self._next)))
-        data = yield from Read(track.place(at), count * track.form.size)
+        end = min(self._next + _AT_ONCE, track.next)
+        if track.links and link_block(track.links, self._next) is not None:
+            count = 1
+            data: Buffer = bytes(track.form.size)           # what links packets holds no data
+        else:
+            end = link_after(track.links, self._next, end)
+            at, count = next(pieces(self._disc, self._next, end - self._next))
+            data = yield from Read(track.place(at), count * track.form.size)
         piece = DiscSectors(self._next - self._shift, track.form.name, data)
         self._next += count
         self.done += len(data)

@@ -1,9 +1,9 @@
-"""Packets on a CD: the link blocks between them, and what addresses mean with packets of fixed size (MMC-6 4.2.3.8).
+"""Packets on a CD: the link blocks between them, and what addresses mean with packets of fixed size.
 
-Where the laser stops and starts again there are seven blocks that hold no data: two of run-out, one link block, four of
-run-in. In packets of variable size they have addresses, and the next writable address leaps over them. In packets of
-fixed size they have none (method 2 of the Orange Book): a track of n packets of p blocks ends n x p addresses behind
-its start, and takes n x (p + 7) blocks of the disc.
+Where the laser stops and starts again there are seven blocks that hold no data (Orange Book, parts II and III): two of
+run-out, one link block, four of run-in. In packets of variable size they have addresses, and the next writable address
+leaps over them. In packets of fixed size they have none (method 2): a track of n packets of p blocks ends n x p
+addresses behind its start, and takes n x (p + 7) blocks of the disc.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ _BIT: Final = 8
 _LONGEST_LEAD_OUT: Final = 6750         # 1:30
 _MOST_PACKET: Final = 0xFFFF
 _TWO_LAYERS: Final = "dvd-r-dl"
-_LINKED: Final = ("dvd-r", "dvd-rw", "dvd-r-dl")        # have a linking loss area (ECMA-359 23, ECMA-338 23)
+_LINKED: Final = ("dvd-r", "dvd-rw", "dvd-r-dl")        # have a linking loss area (ECMA-359, ECMA-338)
 
 # By data block type: bytes of a block, name of the form that a data track keeps (MMC-6 table 654).
 _BLOCK_TYPES: Final = {
@@ -492,7 +492,7 @@ class Recorder(OpticalModes):
                 self.end_session(disc, final=self.parameters.multi_session != _OPEN)
 
     def _loses_link(self, disc: Disc) -> bool:
-        """Whether an ECC block is lost where incremental recording stops (MMC-6 7.5.4: BUFE, LINK SIZE)."""
+        """Whether an ECC block is lost where incremental recording stops (MMC-5 7.5.4: BUFE, LINK SIZE)."""
         parameters = self.parameters
         dash = disc.kind.name in _LINKED and not is_jumping(disc)
         return dash and parameters.write_type == WriteType.PACKET and not parameters.bufe

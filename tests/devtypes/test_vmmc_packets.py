@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from devtypes.vmmc.packets import LINK, fitting, link_after, link_block, spread_
 from devtypes.vmmc.profiles import KINDS
 from iohandlers.memory import open_store
 from scsiemu import asc
+from scsiemu.app.main import main
+from scsiemu.io_requests import Read
 
 
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 400))
@@ -120,3 +123,22 @@ def test_a_packet_that_power_ended_is_linked() -> None:
     again = Burner("cd-r", store=store)
 
     assert again.track(1)["next"] == 10 + LINK
+
+
+def test_a_disc_with_links_becomes_an_image(tmp_path: Path) -> None:
+    """`scsiemu media` puts zeros where link blocks are, whatever the store has there from before."""
+    size = stored_size(KINDS["cd-rw"], 2000)
+    store = open_store(size=size)
+    burner = Burner("cd-rw", store=store)
+    assert burner.write(0, b"\xff" * 40 * BLOCK) is None
+    assert burner.do("BLANK", type=1).good
+    burner.parameters(write_type=0)
+    for lba in (0, 17):
+        assert burner.write(lba, image(10)) is None
+        burner.sync()
+    assert burner.close(1, 1) is None
+    assert burner.close(2) is None
+    (tmp_path / "p.disc").write_bytes(store.submit(Read(0, size), None))  # type: ignore[arg-type]  # no ticket
+    assert main(["media", "convert", str(tmp_path / "p.disc"), str(tmp_path / "p.iso")]) == 0
+
+    assert (tmp_path / "p.iso").read_bytes() == image(10) + bytes(LINK * BLOCK) + image(10)

@@ -92,7 +92,7 @@ def test_formats_of_the_intermediate_state(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.10")
 def test_quick_format_is_intermediate(drive: Drive) -> None:
     """15h with no blocks: profile 13h, the disc and its last session incomplete, the next writable address 0."""
     formatted(drive, QUICK, 0)
@@ -105,7 +105,7 @@ def test_quick_format_is_intermediate(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.10")
 def test_quick_format_grows_by_writing(drive: Drive) -> None:
     """In the intermediate state a border grows at its end, is overwritten before it, and closed by CLOSE SESSION."""
     formatted(drive, QUICK, 0)
@@ -126,7 +126,7 @@ def test_quick_format_grows_by_writing(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.10")
 def test_quick_format_with_blocks(drive: Drive) -> None:
     """15h with blocks: so many are there, and read as zeros; behind them the border grows. They are rounded up."""
     formatted(drive, QUICK, 40)
@@ -139,7 +139,7 @@ def test_quick_format_with_blocks(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.3")
+@clause("MMC-5 6.3.3.2.3")
 def test_close_an_empty_border(drive: Drive) -> None:
     """A border in the intermediate state with nothing in it cannot be closed."""
     formatted(drive, QUICK, 0)
@@ -149,7 +149,7 @@ def test_close_an_empty_border(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.6")
 def test_grow_the_border(drive: Drive) -> None:
     """11h: the last border is so many blocks longer and complete; what was in it stays, what is new is zeros."""
     formatted(drive, FULL, 320)
@@ -163,7 +163,7 @@ def test_grow_the_border(drive: Drive) -> None:
 
 @pytest.mark.parametrize("count", [0, 64])
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.8")
 def test_quick_grow_the_border(drive: Drive, count: int) -> None:
     """13h: the last border goes back into the intermediate state, perhaps longer; borders and tracks stay as many."""
     formatted(drive, FULL, 320)
@@ -193,7 +193,7 @@ def test_format_of_more_than_there_is(drive: Drive, number: int) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.7")
 def test_add_a_border(drive: Drive) -> None:
     """12h: a further border of so many blocks, complete; both are written, what is between them is not."""
     formatted(drive, FULL, 320)
@@ -212,7 +212,7 @@ def test_add_a_border(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.9")
 def test_quick_add_a_border(drive: Drive) -> None:
     """14h: a further border in the intermediate state; the first one stays complete and can be overwritten."""
     formatted(drive, FULL, 320)
@@ -231,7 +231,7 @@ def test_quick_add_a_border(drive: Drive) -> None:
 
 
 @disc("dvd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.5")
 def test_full_format_from_any_state(drive: Drive) -> None:
     """00h and 10h make one border of all of it, whatever there was; what was recorded is gone."""
     formatted(drive, FULL, 320)
@@ -270,7 +270,7 @@ def test_formats_of_a_cd_rw(drive: Drive) -> None:
 
 
 @disc("cd-rw")
-@clause("MMC-6 6.4")
+@clause("MMC-5 6.5.4.2.6")
 def test_grow_a_cd_rw(drive: Drive) -> None:
     """A CD-RW that was formatted smaller than it can be grows by 11h; overwriting takes whole packets."""
     count = most(drive, FULL)

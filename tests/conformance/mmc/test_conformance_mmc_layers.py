@@ -167,7 +167,7 @@ def test_layer_jump_with_a_small_layer_0(drive: Drive) -> None:
 
 
 @disc("dvd-r-dl")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_test_write_of_layer_jumps(drive: Drive) -> None:
     """TEST WRITE leaves no jump: the disc is blank, and a recording jumps as the first one does."""
     drive.write_parameters(write_type=LAYER_JUMP, test=1)

@@ -42,7 +42,7 @@ def packet(drive: Drive, count: int, seed: int) -> int:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_variable_packet_link(drive: Drive) -> None:
     """SYNCHRONIZE CACHE ends a packet; the next one begins behind seven blocks of run-out, link and run-in."""
     variable(drive)
@@ -58,7 +58,7 @@ def test_variable_packet_link(drive: Drive) -> None:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_variable_packet_of_several_commands(drive: Drive) -> None:
     """Until the cache is synchronised WRITE commands make one packet; with nothing new no link follows."""
     variable(drive)
@@ -143,7 +143,7 @@ def test_next_track_behind_packets(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_packets_go_out_and_in(drive: Drive) -> None:
     """A disc that goes out and in goes on with a packet at the same address, in the same track."""
     variable(drive)
@@ -177,7 +177,7 @@ def test_packets_in_a_reserved_track(drive: Drive) -> None:
 
 
 @disc("cd-rw", "cd-r")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_test_write_of_packets(drive: Drive) -> None:
     """TEST WRITE of packets takes addresses as real ones are, and leaves nothing."""
     drive.write_parameters(write_type=0, test=1)
@@ -219,7 +219,7 @@ def fixed(drive: Drive, size: int = 32) -> None:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_fixed_packets_are_addressed_without_links(drive: Drive) -> None:
     """Link blocks of fixed packets have no address: the next writable address is that behind the last packet."""
     fixed(drive)
@@ -234,7 +234,7 @@ def test_fixed_packets_are_addressed_without_links(drive: Drive) -> None:
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_fixed_packets_are_filled_up(drive: Drive) -> None:
     """SYNCHRONIZE CACHE fills up a packet that is not whole with zeros."""
     fixed(drive)
@@ -249,7 +249,7 @@ def test_fixed_packets_are_filled_up(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 4.2.3.8")
+@clause("MMC-6 4.2")
 def test_time_of_fixed_packets(drive: Drive) -> None:
     """On the disc the links are there: headers and Q have the time, and the lead-out is behind them all."""
     fixed(drive)
@@ -269,7 +269,7 @@ def test_time_of_fixed_packets(drive: Drive) -> None:
 
 
 @disc("cd-rw")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_fixed_packets_need_a_size(drive: Drive) -> None:
     """FP without a packet size records nothing on a CD."""
     drive.write_parameters(write_type=0, fixed=1)
@@ -316,7 +316,7 @@ def incremental(drive: Drive, *, protected: int) -> None:
 
 
 @disc("dvd-r", "dvd-rw")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_incremental_linking_loss(drive: Drive) -> None:
     """Without buffer underrun protection an ECC block is lost where recording stopped: the next address leaps."""
     incremental(drive, protected=0)
@@ -333,7 +333,7 @@ def test_incremental_linking_loss(drive: Drive) -> None:
 
 
 @disc("dvd-r", "dvd-rw")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_incremental_lossless_link(drive: Drive) -> None:
     """With BUFE linking loses nothing."""
     incremental(drive, protected=1)
@@ -344,7 +344,7 @@ def test_incremental_lossless_link(drive: Drive) -> None:
 
 
 @disc("dvd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_link_size_that_is_not_there(drive: Drive) -> None:
     """LS_V with a link size that feature 0021h does not have is refused."""
     sizes = drive.feature(0x0021).data[4:]

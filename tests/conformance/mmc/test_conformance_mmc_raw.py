@@ -99,7 +99,7 @@ def session(
 
 
 @disc("cd-r", "cd-rw")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_begins_with_the_lead_in(drive: Drive) -> None:
     """The next writable address is that of the lead-in, a negative one on a blank disc; another one is refused."""
     raw(drive)
@@ -113,7 +113,7 @@ def test_raw_begins_with_the_lead_in(drive: Drive) -> None:
 
 @pytest.mark.parametrize("block_type", [0, 8, 10])
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_needs_q(drive: Drive, block_type: int) -> None:
     """Block types without Q, which the host has to make, are refused in RAW."""
     page = bytearray(drive.page(0x05))
@@ -124,7 +124,7 @@ def test_raw_needs_q(drive: Drive, block_type: int) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_session_is_final(drive: Drive) -> None:
     """Without a pointer to a further session in its lead-in the disc is final; the sound is as it came."""
     raw(drive)
@@ -137,7 +137,7 @@ def test_raw_session_is_final(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_session_with_a_pointer(drive: Drive) -> None:
     """With B0h the disc stays appendable: the next session begins behind lead-out, lead-in and pause."""
     multi_session(drive)
@@ -149,7 +149,7 @@ def test_raw_session_with_a_pointer(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_session_behind_a_raw_one(drive: Drive) -> None:
     """A second RAW session begins with its lead-in behind the first one's lead-out; both are there."""
     multi_session(drive)
@@ -168,7 +168,7 @@ def test_raw_session_behind_a_raw_one(drive: Drive) -> None:
 
 
 @disc("cd-rw")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_session_behind_a_track_at_once(drive: Drive) -> None:
     """RAW follows what was recorded otherwise, and the other way round."""
     drive.write_parameters(multi=3)
@@ -188,7 +188,7 @@ def test_raw_session_behind_a_track_at_once(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_in_a_session_that_has_a_track(drive: Drive) -> None:
     """A session that was begun otherwise cannot be gone on with in RAW."""
     drive.written(0, blocks(300))
@@ -199,7 +199,7 @@ def test_raw_in_a_session_that_has_a_track(drive: Drive) -> None:
 
 
 @disc("cd-r")
-@clause("MMC-6 7.5")
+@clause("MMC-5 7.5.4")
 def test_raw_session_with_a_track_number_of_its_own(drive: Drive) -> None:
     """Tracks go on counting: a lead-in that begins with another number cannot be recorded, and nothing is."""
     multi_session(drive)
