@@ -22,13 +22,18 @@ _PLAIN: Final = (
     OpticalConfig(kind="bd-rom"),
 )
 
+# Write parameters: at once, a session at once, packets, incremental with linking loss, raw, layer jumps.
+_WRITING: Final[tuple[dict[str, int], ...]] = (
+    {}, {"write_type": 2}, {"write_type": 0}, {"write_type": 0, "fp": 1, "packet_size": 32},
+    {"write_type": 0, "bufe": 0}, {"write_type": 3, "data_block_type": 1}, {"write_type": 4},
+)
+
 
 def fuzz_optical(data: bytes) -> None:
     """Every command ends exactly once with a status of SAM, CHECK CONDITION has sense data, and no operation of ours
     breaks, whatever disc is in the drive.
 
-    The first byte chooses the disc, the second whether it is written session at once; then as `commands`. No exception
-    is allowed.
+    The first byte chooses the disc, the second how it is written; then as `commands`. No exception is allowed.
     """
     if len(data) < 2:
         return
@@ -43,7 +48,7 @@ def fuzz_optical(data: bytes) -> None:
     drive = OpticalDrive(config)
     target = Target("iqn.2026-11.fuzz:a")
     target.add_unit(0, drive, performer=store.submit, capabilities=lambda: store.capabilities)
-    if data[1] & 1:
-        page = drive.mode_pages.pages[0x05, 0]
-        drive.mode_pages.current[0x05, 0] = page.layout.replace(drive.mode_pages.current[0x05, 0], write_type=2)
+    page = drive.mode_pages.pages[0x05, 0]
+    fields = _WRITING[data[1] % len(_WRITING)]
+    drive.mode_pages.current[0x05, 0] = page.layout.replace(drive.mode_pages.current[0x05, 0], **fields)
     run_commands(target, _OPERATIONS, data[2:])
