@@ -16,8 +16,8 @@ from scsiemu import asc
 from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = [
-    "LAYER_JUMP", "LAYER_STRUCTURES", "advance", "is_jumping", "jump_address", "last_jump", "layers_are_settled",
-    "recorded_ranges", "recorded_to", "set_layers",
+    "LAYER_JUMP", "LAYER_STRUCTURES", "advance", "end_jumping", "is_jumping", "jump_address", "last_jump",
+    "layers_are_settled", "recorded_ranges", "recorded_to", "set_layers",
 ]
 
 LAYER_JUMP: Final = 0x16        # profile
@@ -63,6 +63,13 @@ def advance(disc: Disc, track: Track, end: int) -> None:
         track.next = disc.jumps[-1]
     else:
         track.next = track.end          # full
+
+
+def end_jumping(disc: Disc, track: Track) -> int:
+    """The track ends: behind its last block. A jump after which nothing was recorded is none."""
+    if disc.jumps and disc.jumps[-1] < disc.capacity // 2 and track.next == disc.capacity - disc.jumps[-1]:
+        track.next = disc.jumps.pop()           # at the middle area both are the same address
+    return max(up_to for _, up_to in recorded_ranges(disc, track))
 
 
 def recorded_ranges(disc: Disc, track: Track) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ from devtypes.vmmc.defects import is_managed, store_managed
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
 from devtypes.vmmc.information import LEAD_IN
-from devtypes.vmmc.layers import LAYER_JUMP, advance, is_jumping, jump_address, recorded_ranges
+from devtypes.vmmc.layers import LAYER_JUMP, advance, end_jumping, is_jumping, jump_address
 from devtypes.vmmc.modes import TIMEOUT_AND_PROTECT, WRITE_PARAMETERS, OpticalModes, WriteType
 from devtypes.vmmc.packets import LINK, fitting
 from devtypes.vmmc.profiles import Family
@@ -166,7 +166,8 @@ class Recorder(OpticalModes):
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
         if disc.kind.is_cd and self._wants_packets() and not self._packet():
             raise CheckCondition(asc.INVALID_PACKET_SIZE)
-        if is_jumping(disc) and lba + count > jump_address(disc, track):        # the host is told where that is
+        jumping = self.current_profile == LAYER_JUMP            # a blank disc is going to
+        if jumping and lba + count > jump_address(disc, track):     # the host is told where that is
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         if lba + count > self._room_end(disc, track):
             packet = disc.kind.is_cd and self.parameters.write_type == WriteType.PACKET
@@ -502,7 +503,7 @@ class Recorder(OpticalModes):
         disc = self.loaded
         end = track.next
         if is_jumping(disc):
-            end = max(up_to for _, up_to in recorded_ranges(disc, track))
+            end = end_jumping(disc, track)
         track.complete = True
         track.end = end
         track.reserved = False

@@ -16,6 +16,7 @@ from mmc_drive import (
     read_disc_structure,
     read_track_information,
     send_disc_structure,
+    start_stop,
     synchronize_cache,
 )
 
@@ -164,6 +165,34 @@ def test_layer_jump_with_a_small_layer_0(drive: Drive) -> None:
         assert drive.read(read_10(lba, 32)) == blocks(32, seed)
     assert drive.execute(read_10(128), data_in=2048).code == BLANK_CHECK
     assert send(drive, MANUAL, 0) == asc.COMMAND_SEQUENCE_ERROR
+
+
+@disc("dvd-r-dl")
+@clause("MMC-5 6.44")
+def test_first_write_past_the_jump(drive: Drive) -> None:
+    """The first blocks of a disc do not cross the jump address either."""
+    drive.write_parameters(write_type=LAYER_JUMP)
+    assert send(drive, INTERVAL, 32) is None
+
+    assert drive.write(0, blocks(48)).code == asc.INVALID_ADDRESS_FOR_WRITE
+    drive.written(0, blocks(32))
+
+
+@disc("dvd-r-dl")
+@clause("MMC-5 6.3.3.2.3")
+def test_close_before_the_other_layer(drive: Drive) -> None:
+    """A session that is closed where layer 1 comes next has what is on layer 0, also after the disc was out."""
+    drive.write_parameters(write_type=LAYER_JUMP)
+    assert send(drive, INTERVAL, 32) is None
+    drive.written(0, blocks(32, 7))
+    drive.good(close_track(2))
+    drive.settle()
+    drive.good(start_stop(loej=1))
+    drive.good(start_stop(loej=1, start=1))
+    drive.settle()
+
+    assert (drive.disc().status, drive.capacity()) == (2, 32)
+    assert drive.read(read_10(0, 32)) == blocks(32, 7)
 
 
 @disc("dvd-r-dl")
