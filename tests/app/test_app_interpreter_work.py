@@ -109,7 +109,7 @@ def count(world: World, opcode: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("opcode", "python_calls", "c_calls"), [(0x28, 7, 12), (0x2A, 10, 23)], ids=["READ(10)", "WRITE(10)"]
+    ("opcode", "python_calls", "c_calls"), [(0x28, 7, 11), (0x2A, 9, 16)], ids=["READ(10)", "WRITE(10)"]
 )
 def test_hot_path_calls(opcode: int, python_calls: float, c_calls: float) -> None:
     """A 4 KiB READ(10) or WRITE(10) makes no more function calls between bytes and bytes than it did."""

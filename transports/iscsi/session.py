@@ -28,7 +28,7 @@ from transports.iscsi.codes import NO_TAG, Flags, RejectReason
 from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
 from transports.iscsi.framing import PlainCommand
-from transports.iscsi.pdu import R2T, DataOut, Pdu, ScsiCommand, pack_plain, pack_response
+from transports.iscsi.pdu import DataOut, Pdu, ScsiCommand, pack_plain, pack_response, r2t_bhs
 from transports.iscsi.response import respond
 
 if TYPE_CHECKING:
@@ -366,11 +366,12 @@ class Session:
         """Told by the Data-Out table: ask the initiator for data."""
         connection = self.connection
         # 11.8: StatSN is the next one, and is not advanced.
-        connection.send(
-            R2T(
-                Flags.FINAL, command.lun, command.tag, ttt, connection.stat_sn, self.exp_cmd_sn, self.max_cmd_sn,
-                r2t_sn, offset, length,
-            )
+        connection.send_parts(
+            r2t_bhs(
+                command.lun, command.tag, ttt, connection.stat_sn, self.exp_cmd_sn, self.max_cmd_sn, r2t_sn, offset,
+                length,
+            ),
+            b"",
         )
         connection.expect_data_out()
 
