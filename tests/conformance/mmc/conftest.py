@@ -155,8 +155,10 @@ def _check(drive: Drive, name: str) -> None:
 
 
 def _check_tracks(drive: Drive, name: str) -> None:
-    if drive.disc().status != 2:
-        drive.unit.not_supported(f"{name}: the disc is not closed")
+    if drive.disc().status != 2 or drive.disc().sessions != 1:
+        drive.unit.not_supported(f"{name}: the disc is not closed, or has several sessions")
+    if drive.profile == 0x0A:               # what is on it is what a case before has left there
+        drive.unit.not_supported(f"{name} is asked for, a CD-RW is in the drive")
     audio = {not control & 4 for control, _ in drive.toc().values()}
     wanted = {"cd-audio": {True}, "cd-mixed": {True, False}}.get(name, {False})
     if audio != wanted or (name in ("cd-xa", "cd-sub") and drive.track(1).data_mode != {"cd-xa": 2, "cd-sub": 1}[name]):
