@@ -23,13 +23,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def require_tool() -> Callable[[str], str]:
-    """The path of an installed program. Without it the test is skipped, but in CI (CI=true) it fails."""
+def require_tool() -> Callable[..., str]:
+    """The path of an installed program. Without it the test is skipped, but in CI (CI=true) it fails.
 
-    def find(name: str) -> str:
+    The name of the package that has it may follow, for the sentence that says so.
+    """
+
+    def find(name: str, package: str = "") -> str:
         path = shutil.which(name)
         if path is None:
-            message = f"{name} is not installed: it is the independent judge of this test"
+            where = f" (package {package})" if package else ""
+            message = f"{name}{where} is not installed: it is the independent judge of this test"
             if os.environ.get("CI") == "true":
                 pytest.fail(message)
             pytest.skip(message)

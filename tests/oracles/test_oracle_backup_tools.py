@@ -1,0 +1,176 @@
+"""btape of Bacula, mbuffer, pax and afio, unmodified: backup programs judge tape drives, and a library under them.
+
+btape (Debian's bacula-sd) is the program by which Bacula's users try whether a drive is good enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from checked_by import program
+from served import serve
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
+
+from devnode_world import needs_nodes  # the harness of the nodes' tests
+
+pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
+
+LIBRARY = "drives=1,slots=4,ports=1,create=3"
+
+
+@pytest.fixture(params=["in this process", "over iSCSI"])
+def shell(
+    request: pytest.FixtureRequest, require_tool: Callable[..., str], tmp_path: Path
+) -> Iterator[Callable[..., str]]:
+    """Run a shell script that has some units in a directory of its own; its output, errors too."""
+    require_tool("mt", "mt-st")
+    needs_nodes()
+    with contextlib.ExitStack() as ending:
+
+        def run(script: str, *units: str) -> str:
+            if request.param == "over iSCSI":
+                urls = ending.enter_context(serve(*units)).urls
+                units = tuple(word for url in urls for word in ("--url", url))
+            done = subprocess.run(
+                [*program(), "exec", *units, "--", "sh", "-c",
+                 "export TAPE=/dev/nst0 CHANGER=/dev/sg0 LC_ALL=C\nexec 2>&1\n" + script],
+                capture_output=True, text=True, check=False, timeout=100, cwd=tmp_path,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        yield run
+
+
+def bacula(folder: Path, block_size: int, *, changer: bool) -> str:
+    """The command that runs btape; its configuration, and the changer's script, are made in the folder."""
+    script = "/etc/bacula/scripts/mtx-changer"
+    loads = f'Changer Device = /dev/sg0; Changer Command = "sh {folder}/changer %c %o %S %a %d"; AutoChanger = yes'
+    # Bacula's script asks for no ejection before it unloads, unless its configuration says so.
+    (folder / "changer").write_text(
+        f'test "$2" != unload || mt -f "$4" offline\nexec {script} "$@"\n'
+    )
+    (folder / "sd.conf").write_text(f"""
+Storage {{ Name = sd; WorkingDirectory = "{folder}"; Pid Directory = "{folder}" }}
+Director {{ Name = director; Password = "x" }}
+Messages {{ Name = Standard; stdout = all }}
+{'Autochanger { Name = library; Device = drive; Changer Device = /dev/sg0; Changer Command = "" }' * changer}
+Device {{
+  Name = drive; Media Type = LTO; Archive Device = /dev/nst0; RemovableMedia = yes; RandomAccess = no
+  AutomaticMount = yes; AlwaysOpen = yes; Drive Index = 0; Maximum Block Size = {block_size}
+  {loads * changer}
+}}
+""")
+    return f"btape -c {folder}/sd.conf /dev/nst0 | grep -v Orphaned"
+
+
+def test_btape_test(shell: Callable[..., str], require_tool: Callable[..., str], tmp_path: Path) -> None:
+    """Its essential test: 20000 blocks are found again, appended to, backed up over, and filemarks are counted."""
+    require_tool("btape", "bacula-sd")
+    text = shell(f"echo test | {bacula(tmp_path, 4096, changer=False)}", "--tape", "128M")
+
+    assert re.findall(r"(\d+) blocks re-read correctly|Got (EOF) on tape", text) == [
+        ("10000", ""), ("", "EOF"), ("10000", ""),
+    ]
+    positions = re.findall(r"Reposition to file:block (\S+)\nBlock (\d+) re-read correctly", text)
+    assert positions == [
+        ("0:4", "5"), ("0:200", "201"), ("0:9999", "10000"), ("1:0", "10001"), ("1:600", "10601"), ("1:9999", "20000"),
+    ]
+    scan = text.partition("Doing Bacula scan of blocks:")[2].partition("End scanning")[0]
+    assert re.findall(r"(\d+) blocks? of 4032 bytes in file (\d)\nEnd of File mark", scan) == [
+        ("1", "1"), ("2", "2"), ("3", "3"), ("1", "4"),
+    ]
+    assert re.findall(r"We should be in file (\d)\. I am at file (\d)\. This is correct!", text) == [
+        (number, number) for number in "341345"
+    ]
+    assert "Block re-read correct. Test succeeded!" in text
+    assert "=== End Forward space files test ===" in text
+    assert "ERR=" not in text
+
+
+def test_btape_autochanger(shell: Callable[..., str], require_tool: Callable[..., str], tmp_path: Path) -> None:
+    """The cartridge of slot 1 goes back, and comes again to be written."""
+    require_tool("btape", "bacula-sd")
+    require_tool("mtx", "mtx")
+    text = shell(
+        f"mtx load 1 0; (printf 'autochanger\\ny\\n') | {bacula(tmp_path, 64512, changer=True)}; mtx status",
+        "--library", f"{tmp_path}/lib,capacity=8M,{LIBRARY}",
+    )
+
+    assert "Slot 1 loaded. I am going to unload it." in text
+    assert "unload status=OK 0" in text
+    assert 'Autochanger "load 1 0" status is OK.' in text
+    assert "The test autochanger worked!!" in text
+    assert re.search(r"Data Transfer Element 0:Full \(Storage Element 1 Loaded\):VolumeTag = A00001L8", text)
+
+
+def test_btape_fill(shell: Callable[..., str], require_tool: Callable[..., str], tmp_path: Path) -> None:
+    """One cartridge until it is full, another from the library, and what was written is found on both."""
+    require_tool("btape", "bacula-sd")
+    require_tool("mtx", "mtx")
+    # It reads 10000 records of 32 KiB from the first cartridge.
+    text = shell(
+        f"mtx load 1 0; (printf 'fill\\nm\\n') | {bacula(tmp_path, 64512, changer=True)}; mtx status",
+        "--library", f"{tmp_path}/lib,capacity=360M,{LIBRARY}",
+    )
+
+    last = re.search(r'End of Volume "TestVolume1" at 1:(\d+) on .* Write of 64512 bytes got -1', text)
+    assert last is not None, text
+    for expected in (
+        "Re-read of last block succeeded.",
+        'Autochanger "load Volume TestVolume2, Slot 2, Drive 0", status is OK.',
+        "10000 records read now at",
+        f"Reading block {int(last[1]) - 1}.\n\nThe last block of the first tape matches.",
+        'Autochanger "load Volume TestVolume1, Slot 1, Drive 0", status is OK.',
+        "Reading block 1.\n\nThe first block on the second tape matches.",
+        "Reading block 1001.\n\nThe last block on the second tape matches. Test succeeded.",
+    ):
+        assert expected in text
+    assert re.search(r"Data Transfer Element 0:Full \(Storage Element 2 Loaded\):VolumeTag = A00002L8", text)
+
+
+def test_mbuffer_volumes(shell: Callable[..., str], require_tool: Callable[..., str], tmp_path: Path) -> None:
+    """mbuffer goes on with the library's next cartridge where one is full, and reads them one behind the other."""
+    require_tool("mbuffer", "mbuffer")
+    require_tool("mtx", "mtx")
+    (tmp_path / "next").write_text("""#!/bin/sh
+exec > /dev/null 2>&1
+mt offline
+slot=$(mtx status | sed -n 's/.*(Storage Element \\([0-9]*\\) Loaded).*/\\1/p')
+mtx unload $slot 0; mtx load $((slot + 1)) 0
+""")
+    (tmp_path / "next").chmod(0o755)
+    text = shell("""
+head -c 20000000 /dev/urandom > data; mtx load 1 0 > /dev/null
+mbuffer -q -o $TAPE -s 65536 -m 1M -A ./next < data && mtx status | grep -o 'Element [0-9] Loaded'
+mt offline; mtx unload 3 0 > /dev/null; mtx load 1 0 > /dev/null
+mbuffer -q -i $TAPE -n 3 -s 65536 -m 1M -A ./next > back && cmp data back && echo same
+""", "--library", f"{tmp_path}/lib,capacity=9M,{LIBRARY}")
+
+    assert text.splitlines() == ["Element 3 Loaded", "same"]
+
+
+def test_pax_and_afio(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """Archives of each format in fixed blocks, of which pax reads the first eight bytes alone; afio's in variable."""
+    require_tool("pax", "pax")
+    require_tool("afio", "afio")
+    assert shell("""
+mkdir d d/e; head -c 300001 /dev/urandom > d/a; seq 3000 > d/b; ln -s b d/l; echo x > d/e/x
+mt setblk 512
+for form in cpio ustar sv4crc bcpio sv4cpio; do
+    mt rewind; pax -w -x $form -b 10240 -f $TAPE d; mt rewind
+    mkdir x; (cd x; pax -r -f $TAPE); diff -r d x/d && echo $form; rm -r x
+done
+mt setblk 0; mt rewind; pax -w -b 10240 -f $TAPE d; mt rewind; pax -f $TAPE 2>&1 | grep -o 'Cannot allocate memory'
+mt rewind; find d | afio -o -b 32k $TAPE; mt rewind; afio -r -b 32k $TAPE && echo compared
+mt rewind; mkdir x; (cd x; afio -i -b 32k $TAPE); diff -r d x/d && echo afio
+""", "--tape", "64M").splitlines() == [
+        "cpio", "ustar", "sv4crc", "bcpio", "sv4cpio", "Cannot allocate memory", "compared", "afio",
+    ]
