@@ -49,6 +49,10 @@ class Target:
         name: its name, for iSCSI the iqn.
         now: seconds of the clock that `advance` will go on with.
         epoch: what that clock says at 1970-01-01 00:00 UT, for what has to outlive the process; None: not known.
+
+    Attributes:
+        now: what `advance` was told. While `timers` is empty there is nothing else to do than to set it.
+        timers: what waits for a time, not all of it still.
     """
 
     def __init__(self, name: str, *, now: float = 0.0, epoch: float | None = None) -> None:

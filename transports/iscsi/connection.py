@@ -155,14 +155,19 @@ class TargetConnection:
         if self.deaf:
             return
         self._heard = True
-        self._reader.feed(data)
-        self._handle()
+        session = self.session
+        if session is None or session.held:
+            self._reader.feed(data)
+            self._handle(_NO_COMMANDS)
+        else:
+            self._handle(self._reader.plain_commands(data))
 
     def proceed(self) -> None:                                                                 # hot
         """Go on with what `receive_data` left: see `rest`."""
         self.rest = False
+        commands, self._commands = self._commands, _NO_COMMANDS
         if not self.deaf:
-            self._handle()
+            self._handle(commands, part=self._part)
 
     def wanted(self) -> memoryview | None:
         """Where the next bytes may be received so that they need not be copied; None: anywhere."""
@@ -175,35 +180,29 @@ class TargetConnection:
         self._heard = True
         self._reader.received(count)
         self._reader.feed(more)
-        self._handle()
+        self._handle(_NO_COMMANDS)
 
-    def _handle(self) -> None:                                                                  # hot
-        """Handle every PDU that is there as a whole."""
-        reader = self._reader
-        session = self.session
+    def _handle(self, commands: list[PlainCommand], part: int = 0) -> None:                     # hot
+        """Handle every PDU that is there as a whole: `commands` are cut off already, `part` of them at a time."""
+        reader, session = self._reader, self.session
         try:
             while True:
-                if session is not None and not session.held:
-                    commands, self._commands = self._commands, _NO_COMMANDS
-                    if not commands:
-                        commands = reader.plain_commands()
-                        if (count := len(commands)) > _FEW:
-                            # Half of what has come, so that the initiator has something to do meanwhile.
-                            self._part = min(max(count + 1 >> 1, _FEW), self.at_once) or count
-                    if commands:
-                        part = self._part
-                        some = commands if len(commands) <= part else commands[:part]
-                        taken = session.plain_commands(some)
-                        if self.deaf:
-                            return
-                        if taken < len(some):
-                            reader.put_back(some[taken])
-                        elif len(commands) > part:
-                            self._commands = commands[part:]
-                            self.rest = True
-                            return
-                        elif reader.empty:
-                            return
+                if commands and session is not None:
+                    count = len(commands)
+                    if count > _FEW and not part:   # half of it: the initiator has something to do meanwhile
+                        part = self._part = min(max(count + 1 >> 1, _FEW), self.at_once) or count
+                    some = commands[:part] if count > _FEW and count > part else commands
+                    taken = session.plain_commands(some)
+                    if self.deaf:
+                        return
+                    if taken < len(some):
+                        reader.put_back(some[taken])
+                    elif taken < count:
+                        self._commands = commands[taken:]
+                        self.rest = True
+                        return
+                    elif reader.empty:
+                        return
                 pdu = reader.next_pdu()
                 if pdu is None:
                     return
@@ -216,6 +215,7 @@ class TargetConnection:
                     return
                 if session is not None and session.held:
                     self._release_held(session)
+                commands, part = _NO_COMMANDS if session is None or session.held else reader.plain_commands(), 0
         except FramingError as error:
             self._framing_error(error)
 

@@ -120,13 +120,20 @@ class PduReader:
         self._position = 0
         self._held = True
 
-    def plain_commands(self) -> list[PlainCommand]:                                            # hot
-        """Cut off the plain SCSI Command PDUs that come next and are there as a whole.
+    def plain_commands(self, fed: memoryview | None = None) -> list[PlainCommand]:             # hot
+        """Feed `fed`, then cut off the plain SCSI Command PDUs that come next and are there as a whole.
 
         What is not plain (AHS, priority, immediate, a digest error) is for `next_pdu`, and so is what the caller does
         not want after all: see `put_back`.
         """
         commands: list[PlainCommand] = []
+        if fed is not None:
+            if self.empty and not self._head:
+                self._view = fed
+                self._position = 0
+                self._held = False
+            else:
+                self.feed(fed)
         if self._head:
             self.empty = False
             return commands

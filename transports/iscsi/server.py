@@ -305,8 +305,12 @@ class _Peer:
         buffer = transport.buffer
         session = connection.session
         target = session.target if session is not None else None
-        if target is not None and target.advance(transport.time()):
-            transport.node.settle(target)
+        if target is not None:
+            now = transport.time()
+            if not target.timers:
+                target.now = now
+            elif target.advance(now):
+                transport.node.settle(target)
         connection.dirty = True         # it need not tell the node: what it has to send is sent here
         try:
             place = connection.wanted() if connection.sink_itt >= 0 else None
