@@ -35,6 +35,7 @@ Report: TypeAlias = Callable[[str], None]
 
 _BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we declare, its header, and more
 _IOVECS: Final = 1000                       # below IOV_MAX, 1024
+_JOINED: Final = 8192                       # bytes that are copied together rather than gathered by the kernel
 _AT_ONCE: Final = 16                        # commands between two sends: the initiator works while we do the next ones
 _ACCEPTS: Final = 8                         # connections accepted in one turn: those before them are read in between
 _ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
@@ -350,8 +351,8 @@ class _Peer:
         if out and len(out) <= _IOVECS and self._reading and not (self._writing or connection.deaf):
             size = connection.queued
             try:
-                # What a gathered send costs more is as much as the engine's part of a command.
-                count = self._gather(out) if len(out) > 1 else self._send(out[0])
+                # What a gathered send costs more is as much as the engine's part of a command: so little is joined.
+                count = self._send(b"".join(out)) if size <= _JOINED else self._gather(out)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
