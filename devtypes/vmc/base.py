@@ -67,6 +67,8 @@ class ChangerBase(RemovalPrevention):
     """
 
     peripheral_device_type: ClassVar[int] = 0x08
+    # Linux's driver ch writes the LUN into every CDB, and so does mtx.
+    lun_bits_ignored: ClassVar[bool] = True
     default_product: ClassVar[str] = "VIRTUAL LIBRARY"
 
     def __init__(self, config: ChangerConfig | None = None, identity: Identity | None = None) -> None:

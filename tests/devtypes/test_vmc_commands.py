@@ -450,3 +450,11 @@ def test_report_element_information(library: Library) -> None:
     assert runs == [(1, 1, 1), (PORT, 2, 3), (DRIVE, 2, 4), (SLOT, 6, 2)]
     assert state == bytes.fromhex("03 00 0008 00000008 00001000 02 50 0000")
     assert library.do(name, page_code=1).code == asc.INVALID_FIELD_IN_CDB
+
+
+@pytest.mark.parametrize("bits", [0x20, 0x80, 0xE0])
+def test_lun_bits_ignored(library: Library, bits: int) -> None:
+    """Bits 7 to 5 of byte 1 may have the LUN, as SCSI-2 had it: READ ELEMENT STATUS with VOLTAG and type 2."""
+    cdb = bytes((0xB8, bits | 0x12, 0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0))
+
+    assert library.initiator.execute(0, cdb).good
