@@ -25,7 +25,8 @@ __all__ = ["run"]
 
 # Who names itself so as an initiator.
 INITIATORS = (
-    (r"^http,", "curl"), (r"^vhost-user,", "SeaBIOS"), (r"libiscsi.*iscsi-test", "iscsi-test-cu"),
+    (r"^http,", "curl"), (r"^vhost-user,.*linux-vhost", "Linux"),
+    (r"^vhost-user,", "SeaBIOS"), (r"libiscsi.*iscsi-test", "iscsi-test-cu"),
     (r"libiscsi.*:(iscsi-\w+)", r"\1"), (r"linux-kvm|qemu", "QEMU"),
 )
 
