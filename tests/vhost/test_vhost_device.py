@@ -33,7 +33,8 @@ from transports.vhost.layouts import Event
 from transports.vhost.port import VhostLimits
 
 LUN_0 = bytes.fromhex("0100400000000000")
-LUN_5 = bytes.fromhex("0100400500000000")
+# As REPORT LUNS has them, not as requests do: what Linux looks for and names a unit by.
+REPORTED_0, REPORTED_5 = bytes.fromhex("0100000000000000"), bytes.fromhex("0100000500000000")
 TEST_UNIT_READY = bytes(6)
 
 
@@ -252,8 +253,8 @@ def test_events_units(world: World) -> None:
         world.bench.call(lambda: world.target.remove_unit(5))
         removed = guest.next_event()
 
-    assert added == Event(EventType.TRANSPORT_RESET, LUN_5, EventReason.RESCAN)
-    assert removed == Event(EventType.TRANSPORT_RESET, LUN_5, EventReason.REMOVED)
+    assert added == Event(EventType.TRANSPORT_RESET, REPORTED_5, EventReason.RESCAN)
+    assert removed == Event(EventType.TRANSPORT_RESET, REPORTED_5, EventReason.REMOVED)
 
 
 def test_events_parameters(world: World) -> None:
@@ -262,7 +263,7 @@ def test_events_parameters(world: World) -> None:
         world.bench.call(lambda: world.target.units[0].attention(asc.CAPACITY_DATA_HAS_CHANGED))
         changed = guest.next_event()
 
-        assert changed == Event(EventType.PARAM_CHANGE, LUN_0, 0x2A | 0x09 << 8)
+        assert changed == Event(EventType.PARAM_CHANGE, REPORTED_0, 0x2A | 0x09 << 8)
         assert guest.execute(0, TEST_UNIT_READY).sense[12:14] == b"\x2a\x09"
 
 

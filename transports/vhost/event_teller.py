@@ -18,7 +18,7 @@ from scsiemu.events import AttentionEstablished
 from scsiemu.lun import is_well_known
 from scsiemu.nexus import Nexus
 from transports.vhost.codes import EventReason, EventType
-from transports.vhost.layouts import Event, lun_field
+from transports.vhost.layouts import Event
 
 __all__ = ["EventTeller"]
 
@@ -69,8 +69,11 @@ class EventTeller:
 
 
 def _field(target: int, lun: int) -> bytes:
-    """The LUN field of an event; a LUN that has no such form is told as the target's."""
-    try:
-        return lun_field(target, lun)
-    except ValueError:
+    """The LUN field of an event, or the target's, where a LUN has no such form.
+
+    In the addressing method of REPORT LUNS, peripheral device below 256: Linux takes the two bytes of an event for its
+    number of the unit as they are, and would find the same unit again when it scans.
+    """
+    if lun & 0xFFFF:
         return bytes((1, target)) + bytes(6)
+    return bytes((1, target)) + (lun >> 16).to_bytes(6, "big")
