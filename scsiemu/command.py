@@ -72,18 +72,10 @@ class Command:
         priority: int = 0,
     ) -> None:
         self.nexus = nexus
-        self.lun = lun
-        self.cdb = cdb
-        self.tag = tag
-        self.attribute = attribute
-        self.data_out = data_out
-        self.data_out_length = data_out_length
-        self.data_in_length = data_in_length
         self.origin = origin
         self.priority = priority
-        # Below: owned by the task set and device server of the unit. What only the slow path needs is set there.
-        self.state: int = TaskState.NEW
-        self.wanted = 0                               # bytes of Data-Out that the operation asked for
+        self.renew(lun, cdb, tag, attribute, data_out, data_out_length, data_in_length)
+        # Owned by the task set and device server of the unit. What only the slow path needs is set there.
         self.unit: LogicalUnit
         self.nexus_state: NexusState                  # the unit's state for this nexus
 
@@ -99,8 +91,8 @@ class Command:
         self.data_out = data_out
         self.data_out_length = data_out_length
         self.data_in_length = data_in_length
-        self.state = TaskState.NEW
-        self.wanted = 0
+        self.state: int = TaskState.NEW
+        self.wanted = 0                               # bytes of Data-Out that the operation asked for
 
     def prepare(self) -> None:
         """Set up what the slow path keeps in a command. Called once, before anything else touches it
