@@ -105,7 +105,7 @@ class MemoryStore:
         if isinstance(request, Read):
             return self._read(request.offset, request.length)
         if isinstance(request, Write):
-            return None if request.data is None else self._write(request.offset, request.data)
+            return None         # without data: those with it are written above, or refused
         if isinstance(request, Flush):
             return None
         if isinstance(request, Discard):
