@@ -74,11 +74,7 @@ def build_filter(architecture: Architecture, first: int, end: int) -> bytes:
         code.branch(_EQUAL, numbers[name], yes="notify")
     code.add(_RETURN, _ALLOW)
 
-    for name, flags in _WITH_EMPTY_PATH:
-        code.label(name)
-        code.add(_LOAD, _argument(flags))
-        code.add(_AND, _AT_EMPTY_PATH)
-        code.branch(_EQUAL, _AT_EMPTY_PATH, yes="descriptor", no="notify")
+    _add_empty_paths(code, otherwise="notify")
     code.label("ioctl")
     code.add(_LOAD, _argument(1))
     code.add(_AND, 0xFFFFFF00)
@@ -86,12 +82,7 @@ def build_filter(architecture: Architecture, first: int, end: int) -> bytes:
     code.add(_LOAD, _argument(1))
     code.add(_AND, 0xFFFFFFF8)
     code.branch(_EQUAL, 0x5380, yes="notify", no="descriptor")
-    code.label("fcntl")
-    code.add(_LOAD, _argument(1))
-    code.branch(_EQUAL, _F_DUPFD, yes="descriptor")
-    code.branch(_EQUAL, _F_DUPFD_CLOEXEC, no="allow")
-    code.label("descriptor")
-    code.add(_LOAD, _argument(0))
+    _add_fcntl_and_descriptor(code)
     code.branch(_AT_LEAST, end, yes="allow")
     code.branch(_AT_LEAST, first, yes="notify")
     code.branch(_AT_LEAST, 3, yes="allow", no="notify")
@@ -129,22 +120,32 @@ def build_descriptor_filter(architecture: Architecture, number: int) -> bytes:
     for name, _ in _WITH_EMPTY_PATH:
         code.branch(_EQUAL, numbers[name], yes=name)
     code.add(_RETURN, _ALLOW)
+    _add_empty_paths(code, otherwise="allow")
+    _add_fcntl_and_descriptor(code)
+    code.branch(_EQUAL, number, no="allow")
+    code.add(_RETURN, _TRACE)
+    code.label("allow")
+    code.add(_RETURN, _ALLOW)
+    return code.assemble()
+
+
+def _add_empty_paths(code: _Program, *, otherwise: str) -> None:
+    """Calls whose flags may say that they are about the descriptor, not about a path."""
     for name, flags in _WITH_EMPTY_PATH:
         code.label(name)
         code.add(_LOAD, _argument(flags))
         code.add(_AND, _AT_EMPTY_PATH)
-        code.branch(_EQUAL, _AT_EMPTY_PATH, yes="descriptor", no="allow")
+        code.branch(_EQUAL, _AT_EMPTY_PATH, yes="descriptor", no=otherwise)
+
+
+def _add_fcntl_and_descriptor(code: _Program) -> None:
+    """Of fcntl(2) what duplicates; then, for it and all that branches there, the descriptor is loaded."""
     code.label("fcntl")
     code.add(_LOAD, _argument(1))
     code.branch(_EQUAL, _F_DUPFD, yes="descriptor")
     code.branch(_EQUAL, _F_DUPFD_CLOEXEC, no="allow")
     code.label("descriptor")
     code.add(_LOAD, _argument(0))
-    code.branch(_EQUAL, number, no="allow")
-    code.add(_RETURN, _TRACE)
-    code.label("allow")
-    code.add(_RETURN, _ALLOW)
-    return code.assemble()
 
 
 def _argument(number: int) -> int:
