@@ -400,10 +400,7 @@ class TargetConnection:
         """Queue a PDU of this header and data."""
         if self.state == ConnectionState.CLOSED:
             return
-        out = self.out
-        first = len(out)
-        gather(out, header, data, header_digest=self.header_digest, data_digest=self.data_digest)
-        self.queued += sum(map(len, out[first:]))
+        self.queued += gather(self.out, header, data, self.header_digest, self.data_digest)
         if not self.dirty:
             self.mark_dirty()
 

@@ -141,22 +141,20 @@ class PduReader:
         position = self._position
         size = len(view)
         longest = self.max_data_segment_length
-        digests = self.header_digest or self.data_digest
-        while size - position >= BHS_LENGTH:
+        header_digest, data_digest = self.header_digest, self.data_digest
+        header = BHS_LENGTH + 4 if header_digest else BHS_LENGTH
+        while size - position >= header:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
                 break
-            if not (length or digests):
-                commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, b""))
-                position += BHS_LENGTH
-                continue
-            data_at = position + BHS_LENGTH
-            end = data_at + (length + 3 & ~3)
-            if digests:
-                data_at, end, wrong = self._check_digests(view, position, length)
-                if wrong:
+            data_at = end = position + header
+            if length:
+                end += length + 3 & ~3
+                if data_digest:
+                    end += 4
+                if end > size or (data_digest and digest.crc32c(view[data_at:end]) != _WITH_DIGEST):
                     break
-            if end > size:
+            if header_digest and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
                 break
             data = view[data_at:data_at + length] if length else b""
             commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
@@ -232,19 +230,14 @@ class PduReader:
         if self.header_digest:
             data_at += 4
         end = data_at + (length + 3 & ~3)
-        data_end = end
-        if length and self.data_digest:
+        checked = length and self.data_digest
+        if checked:
             end += 4
         if end > len(view):
             return data_at, end, False
-        if self.header_digest:
-            wanted, = _unpack_digest(view, position + BHS_LENGTH)
-            if digest.crc32c(view[position:position + BHS_LENGTH]) != wanted:
-                return data_at, _NEVER, False
-        if end == data_end:
-            return data_at, end, False
-        wanted, = _unpack_digest(view, data_end)
-        return data_at, end, digest.crc32c(view[data_at:data_end]) != wanted
+        if self.header_digest and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
+            return data_at, _NEVER, False
+        return data_at, end, bool(checked) and digest.crc32c(view[data_at:end]) != _WITH_DIGEST
 
     def _assemble(self) -> Pdu | None:
         """The general way: AHS, digests, PDUs that come in pieces."""
@@ -258,9 +251,8 @@ class PduReader:
         if self._length:
             pdu.data = self._target
             if self.data_digest:
-                padding = self._trailer_length - 4
-                crc = digest.crc32c(self._trailer[:padding], digest.crc32c(self._target))
-                pdu.data_digest_error = _DIGEST.pack(crc) != self._trailer[padding:]
+                crc = digest.crc32c(self._trailer, digest.crc32c(self._target))
+                pdu.data_digest_error = crc != _WITH_DIGEST
         self._pdu = None
         self._target = _NOWHERE
         self._head = bytearray()
@@ -278,7 +270,7 @@ class PduReader:
         ahs_end = BHS_LENGTH + head[4] * 4
         if not self._collect(head, ahs_end + 4 * self.header_digest):
             return False
-        if self.header_digest and _DIGEST.pack(digest.crc32c(head[:ahs_end])) != head[ahs_end:]:
+        if self.header_digest and digest.crc32c(head) != _WITH_DIGEST:
             self._end("header digest error", RejectReason.PROTOCOL_ERROR, header_digest=True)
         self._pdu = pdu = _decode_head(head, ahs_end)
         self._length = length
@@ -337,29 +329,31 @@ def encode(pdu: Pdu, *, header_digest: bool = False, data_digest: bool = False) 
         ahs = pdu.ahs()
         if ahs:
             header = pdu.bhs(ahs_words=len(ahs) // 4) + ahs
-    gather(out, header, pdu.data, header_digest=header_digest, data_digest=data_digest)
+    gather(out, header, pdu.data, header_digest, data_digest)
     return out
 
 
-def gather(                                                                                     # hot
-    out: list[Buffer], header: bytes, data: Buffer, *, header_digest: bool = False, data_digest: bool = False
-) -> None:
-    """Append the buffers of one PDU to `out`: header (BHS and AHS), digest, data, padding, digest."""
+def gather(out: list[Buffer], header: bytes, data: Buffer, header_digest: bool, data_digest: bool) -> int:  # hot
+    """Append the buffers of one PDU to `out`: header (BHS and AHS), digest, data, padding, digest.
+
+    Data that somebody may change later is copied where a digest covers it. Returns how many bytes it is all together.
+    """
     if header_digest:
-        header += _DIGEST.pack(digest.crc32c(header))
+        header += _pack_digest(digest.crc32c(header))
     out.append(header)
     length = len(data)
     if not length:
-        return
-    out.append(data)
-    padding = _PADDING[length & 3]
+        return len(header)
+    trailer = _PADDING[length & 3]
     if data_digest:
+        if data.__class__ is not bytes and memoryview(data).obj.__class__ is not bytes:
+            data = bytes(data)
         crc = digest.crc32c(data)
-        if padding:
-            crc = digest.crc32c(padding, crc)
-        out.append(padding + _DIGEST.pack(crc))
-    elif padding:
-        out.append(padding)
+        trailer += _pack_digest(digest.crc32c(trailer, crc) if trailer else crc)
+    out.append(data)
+    if trailer:
+        out.append(trailer)
+    return len(header) + length + len(trailer)
 
 
 def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
@@ -380,8 +374,8 @@ def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
 
 _unpack_bhs = Struct(">BBHIQIIII16s").unpack_from
 _unpack_data_out = Struct(">4xII4x").unpack
-_DIGEST = Struct("<I")                      # 13.1: bit 7 of byte 0 is x^31 reflected, so low byte first
-_unpack_digest = _DIGEST.unpack_from
+_pack_digest = Struct("<I").pack            # 13.1: bit 7 of byte 0 is x^31 reflected, so low byte first
+_WITH_DIGEST = 0x48674BC7                   # the CRC32C of whatever has its own behind it
 _NEVER = 1 << 62
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _NOWHERE = memoryview(b"")

@@ -58,8 +58,6 @@ def _send_data_in(
     """Send `length` bytes as Data-In PDUs; the last one carries the status if `last_flags` has S. How many."""
     connection = session.connection
     view = memoryview(data)
-    if connection.data_digest and not isinstance(data, bytes):
-        view = memoryview(bytes(view[:length]))         # what a digest covers must not change afterwards
     piece = connection.max_send_data
     burst = session.max_burst_length
     at = data_sn = 0

@@ -27,7 +27,7 @@ from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, Flags, RejectReason
 from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
-from transports.iscsi.framing import PlainCommand
+from transports.iscsi.framing import PlainCommand, gather
 from transports.iscsi.pdu import DataOut, Pdu, ScsiCommand, pack_plain, pack_response, r2t_bhs
 from transports.iscsi.response import respond
 
@@ -175,7 +175,8 @@ class Session:
         execute = target.execute
         out = connection.out
         limit = self.node.queue_limit
-        longest = 0 if connection.digests else connection.plain_data_in
+        longest = connection.plain_data_in
+        digests, header_digest, data_digest = connection.digests, connection.header_digest, connection.data_digest
         taken = 0
         # These are written back before anybody else looks at them.
         exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
@@ -211,27 +212,35 @@ class Session:
                 command.renew(lun, cdb, itt, attribute, data, out_length, in_length)
             exp_cmd_sn = (cmd_sn + 1) & _MASK
             ended = execute(command)
-            if ended is not None and ended.__class__ is not Completion and longest:
+            if ended is not None and ended.__class__ is not Completion:
                 # GOOD at once, and nothing unusual: answered here, it was never among the tasks.
                 length = len(ended)  # type: ignore[arg-type]  # by its class: a Buffer
                 if length:
                     if direction == 0x40 and length <= longest and length <= expected:
                         max_cmd_sn = (max_cmd_sn + 1) & _MASK
-                        out.append(pack_plain(
+                        header = pack_plain(
                             0x25, 0x81 if length == expected else 0x83,         # F, S; F, U, S
                             length, itt, NO_TAG, stat_sn, exp_cmd_sn, max_cmd_sn, expected - length,
-                        ))
+                        )
+                        stat_sn = (stat_sn + 1) & _MASK
+                        if digests:
+                            queued += gather(out, header, ended, header_digest, data_digest)  # type: ignore[arg-type]  # too
+                            continue
+                        out.append(header)
                         out.append(ended)  # type: ignore[arg-type]  # see above
                         if length & 3:
                             out.append(_PADDING[length & 3])
                             length += 4 - (length & 3)
-                        stat_sn = (stat_sn + 1) & _MASK
                         queued += 48 + length
                         continue
                 elif direction != 0x40 and command.wanted == command.data_out_length:
                     max_cmd_sn = (max_cmd_sn + 1) & _MASK
-                    out.append(pack_plain(0x21, 0x80, 0, itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0))
+                    header = pack_plain(0x21, 0x80, 0, itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0)
                     stat_sn = (stat_sn + 1) & _MASK
+                    if header_digest:
+                        queued += gather(out, header, b"", True, False)
+                        continue
+                    out.append(header)
                     queued += 48
                     continue
             self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
@@ -452,8 +461,7 @@ class Session:
                 0x25, flags, 0, 0, length, 0, itt, NO_TAG, stat_sn, self.exp_cmd_sn, self.max_cmd_sn, 0, 0, residual
             )
             if connection.digests:
-                # What a digest covers must not change afterwards.
-                connection.send_parts(header, data if data.__class__ is bytes else bytes(data))
+                connection.send_parts(header, data)
                 return
             out = connection.out
             out.append(header)
