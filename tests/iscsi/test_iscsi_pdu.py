@@ -10,11 +10,12 @@ from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scsiemu.command import Buffer
 from scsiemu.errors import LocalProtocolError
 from scsiemu.formats import iscsi as spec
 from transports.iscsi.ahs import build_ahs, parse_ahs
 from transports.iscsi.codes import NO_TAG, AhsFlaw, Opcode, RejectReason
-from transports.iscsi.framing import FramingError, PduReader, encode
+from transports.iscsi.framing import FramingError, PduReader, encode, gather, seal
 from transports.iscsi.pdu import (
     PDU_CLASSES,
     R2T,
@@ -304,6 +305,68 @@ def test_framing_data_digest_error_marks_the_pdu(cuts: list[int]) -> None:
     first, second = read(bytes(wire) + NopOut().bhs(), cuts, data_digest=True)
 
     assert (first.data_digest_error, second.data_digest_error) == (True, False)
+
+
+@given(
+    st.lists(st.sampled_from((0, 0, 0, 1, 47, 48, 100)), min_size=1, max_size=9), st.booleans(), st.booleans(),
+    st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_framing_one_wrong_bit_among_plain_commands(
+    lengths: list[int], header: bool, data: bool, draw: st.DataObject
+) -> None:
+    """Of commands that came together, those before a wrong bit are taken and the one with it is not (F4)."""
+    sent = [
+        ScsiCommand(0x80, itt=itt, cmd_sn=itt, cdb=bytes([itt]) * 16, data=bytes([itt]) * length)
+        for itt, length in enumerate(lengths)
+    ]
+    wires = [b"".join(encode(pdu, header_digest=header, data_digest=data)) for pdu in sent]
+    victim = draw.draw(st.none() | st.integers(0, len(sent) - 1))
+    wire = bytearray(b"".join(wires))
+    bad_header = bad_data = False
+    if victim is not None:
+        at = draw.draw(st.integers(0, len(wires[victim]) - 1))
+        bad_header = header and at < 52
+        bad_data = data and not bad_header and at >= 48 + 4 * header
+        if not (bad_header or bad_data):
+            victim = None
+        else:
+            wire[sum(map(len, wires[:victim])) + at] ^= 1 << draw.draw(st.integers(0, 7))
+    reader = PduReader(1 << 20)
+    reader.header_digest, reader.data_digest = header, data
+
+    commands = reader.plain_commands(memoryview(wire))
+
+    assert [(itt, cdb, bytes(came)) for _, _, _, itt, _, _, cdb, came in commands] == [
+        (pdu.itt, pdu.cdb, pdu.data) for pdu in sent[:victim]
+    ]
+    if bad_header:
+        with pytest.raises(FramingError):
+            reader.next_pdu()
+    elif victim is not None:
+        pdu = reader.next_pdu()
+        assert pdu is not None
+        assert pdu.data_digest_error
+        assert len(reader.plain_commands()) == len(sent) - victim - 1
+
+
+@given(st.lists(st.none() | st.binary(min_size=1, max_size=9), max_size=8), st.booleans(), st.booleans())
+def test_framing_sealed_answers_are_gathered_ones(answers: list[bytes | None], header: bool, data: bool) -> None:
+    """Digests that are put in afterwards, for many answers at once, make the same bytes."""
+    sealed: list[Buffer] = [b"before"]
+    gathered: list[Buffer] = [b"before"]
+    size = 0
+    for itt, payload in enumerate(answers):
+        bhs = scsi_response_bhs(0x80, 0, 0, itt, 1, 2, 3)
+        if payload is not None:
+            bhs = data_in_bhs(0x81, 0, len(payload), itt, 1, 2, 3, 0, 0)
+        size += gather(sealed, bhs, payload or b"", False, False)
+        gather(gathered, bhs, payload or b"", header, data)
+
+    size += seal(sealed, 1, header, data)
+
+    assert b"".join(sealed) == b"".join(gathered)
+    assert size + len(b"before") == len(b"".join(sealed))
 
 
 def test_framing_digest_bytes_are_those_of_the_rfc() -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from scsiemu.command import Buffer
 from scsiemu.errors import LocalProtocolError, RemoteProtocolError
@@ -142,7 +142,11 @@ class PduReader:
         size = len(view)
         longest = self.max_data_segment_length
         header_digest, data_digest = self.header_digest, self.data_digest
-        header = BHS_LENGTH + 4 if header_digest else BHS_LENGTH
+        header = BHS_LENGTH
+        checked = size                  # up to here header digests are right, or there are none
+        if header_digest:
+            header += 4
+            checked = _end_of_run(view, position)
         while size - position >= header:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
@@ -154,7 +158,7 @@ class PduReader:
                     end += 4
                 if end > size or (data_digest and digest.crc32c(view[data_at:end]) != _WITH_DIGEST):
                     break
-            if header_digest and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
+            if position >= checked and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
                 break
             data = view[data_at:data_at + length] if length else b""
             commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
@@ -321,6 +325,22 @@ class PduReader:
         raise FramingError(message, reason, header, header_digest=header_digest)
 
 
+def _end_of_run(view: memoryview, position: int) -> int:                                        # hot
+    """Where headers end that one CRC of them all finds right; `position`: each is to be looked at.
+
+    Behind the digest of a header the register of the CRC is the same whatever the header says, so that after so many
+    headers it is a number that can be known before. Data would have spoilt it.
+    """
+    count, rest = divmod(len(view) - position, BHS_LENGTH + 4)
+    if rest or count < 2:
+        return position
+    while len(_AFTER_HEADERS) <= count:
+        header = bytes(BHS_LENGTH)
+        header += _pack_digest(digest.crc32c(header))
+        _AFTER_HEADERS.append(digest.crc32c(header, _AFTER_HEADERS[-1]))
+    return len(view) if digest.crc32c(view[position:]) == _AFTER_HEADERS[count] else position
+
+
 def encode(pdu: Pdu, *, header_digest: bool = False, data_digest: bool = False) -> list[Buffer]:
     """The buffers that put `pdu` on the wire, for a gathered write."""
     out: list[Buffer] = []
@@ -336,7 +356,7 @@ def encode(pdu: Pdu, *, header_digest: bool = False, data_digest: bool = False) 
 def gather(out: list[Buffer], header: bytes, data: Buffer, header_digest: bool, data_digest: bool) -> int:  # hot
     """Append the buffers of one PDU to `out`: header (BHS and AHS), digest, data, padding, digest.
 
-    Data that somebody may change later is copied where a digest covers it. Returns how many bytes it is all together.
+    Returns how many bytes it is all together.
     """
     if header_digest:
         header += _pack_digest(digest.crc32c(header))
@@ -344,16 +364,57 @@ def gather(out: list[Buffer], header: bytes, data: Buffer, header_digest: bool, 
     length = len(data)
     if not length:
         return len(header)
-    trailer = _PADDING[length & 3]
-    if data_digest:
-        if data.__class__ is not bytes and memoryview(data).obj.__class__ is not bytes:
-            data = bytes(data)
-        crc = digest.crc32c(data)
-        trailer += _pack_digest(digest.crc32c(trailer, crc) if trailer else crc)
     out.append(data)
-    if trailer:
-        out.append(trailer)
+    if data_digest:
+        crc = digest.crc32c(data)
+        if length & 3:
+            padding = _PADDING[length & 3]
+            trailer = padding + _pack_digest(digest.crc32c(padding, crc))
+        else:
+            trailer = _pack_digest(crc)
+    elif length & 3:
+        trailer = _PADDING[length & 3]
+    else:
+        return len(header) + length
+    out.append(trailer)
     return len(header) + length + len(trailer)
+
+
+def seal(out: list[Any], first: int, header_digest: bool, data_digest: bool) -> int:         # hot
+    """Put digests into `out[first:]`: Data-In (header, data, padding) and SCSI Responses without data.
+
+    Cheaper for many PDUs than `gather` for each. Returns how many bytes the digests are.
+    """
+    pieces = iter(out[first:])
+    del out[first:]
+    append = out.append
+    crc32c = digest.crc32c
+    owed = -1                           # the data digest that comes before the next header
+    digests = 0
+    for header in pieces:
+        if header_digest:
+            digests += 1
+            if owed < 0:
+                append(header + _pack_digest(crc32c(header)))
+            else:
+                append(_pack_between(owed, header, crc32c(header)))
+        else:
+            append(header if owed < 0 else _pack_digest(owed) + header)
+        owed = -1
+        if header[0] == 0x25:           # Data-In; other answers have none
+            data = next(pieces)
+            append(data)
+            if data_digest:
+                digests += 1
+                owed = crc32c(data)
+            if len(data) & 3:
+                padding = next(pieces)
+                append(padding)
+                if data_digest:
+                    owed = crc32c(padding, owed)
+    if owed >= 0:
+        append(_pack_digest(owed))
+    return 4 * digests
 
 
 def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
@@ -375,7 +436,9 @@ def _decode_head(head: bytearray, ahs_end: int) -> Pdu:
 _unpack_bhs = Struct(">BBHIQIIII16s").unpack_from
 _unpack_data_out = Struct(">4xII4x").unpack
 _pack_digest = Struct("<I").pack            # 13.1: bit 7 of byte 0 is x^31 reflected, so low byte first
+_pack_between = Struct("<I48sI").pack       # a data digest, then a header and its digest
 _WITH_DIGEST = 0x48674BC7                   # the CRC32C of whatever has its own behind it
+_AFTER_HEADERS = [0]                        # see _end_of_run
 _NEVER = 1 << 62
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _NOWHERE = memoryview(b"")

@@ -27,7 +27,7 @@ from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, Flags, RejectReason
 from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
-from transports.iscsi.framing import PlainCommand, gather
+from transports.iscsi.framing import PlainCommand, seal
 from transports.iscsi.pdu import DataOut, Pdu, ScsiCommand, pack_plain, pack_response, r2t_bhs
 from transports.iscsi.response import respond
 
@@ -176,7 +176,8 @@ class Session:
         out = connection.out
         limit = self.node.queue_limit
         longest = connection.plain_data_in
-        digests, header_digest, data_digest = connection.digests, connection.header_digest, connection.data_digest
+        digests = connection.digests
+        first = len(out)                # from here on `out` has answers that miss their digests
         taken = 0
         # These are written back before anybody else looks at them.
         exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
@@ -218,31 +219,25 @@ class Session:
                 if length:
                     if direction == 0x40 and length <= longest and length <= expected:
                         max_cmd_sn = (max_cmd_sn + 1) & _MASK
-                        header = pack_plain(
+                        out.append(pack_plain(
                             0x25, 0x81 if length == expected else 0x83,         # F, S; F, U, S
                             length, itt, NO_TAG, stat_sn, exp_cmd_sn, max_cmd_sn, expected - length,
-                        )
-                        stat_sn = (stat_sn + 1) & _MASK
-                        if digests:
-                            queued += gather(out, header, ended, header_digest, data_digest)  # type: ignore[arg-type]  # too
-                            continue
-                        out.append(header)
+                        ))
                         out.append(ended)  # type: ignore[arg-type]  # see above
                         if length & 3:
                             out.append(_PADDING[length & 3])
                             length += 4 - (length & 3)
+                        stat_sn = (stat_sn + 1) & _MASK
                         queued += 48 + length
                         continue
                 elif direction != 0x40 and command.wanted == command.data_out_length:
                     max_cmd_sn = (max_cmd_sn + 1) & _MASK
-                    header = pack_plain(0x21, 0x80, 0, itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0)
+                    out.append(pack_plain(0x21, 0x80, 0, itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0))
                     stat_sn = (stat_sn + 1) & _MASK
-                    if header_digest:
-                        queued += gather(out, header, b"", True, False)
-                        continue
-                    out.append(header)
                     queued += 48
                     continue
+            if digests:
+                queued += seal(out, first, connection.header_digest, connection.data_digest)
             self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
             connection.stat_sn, connection.queued = stat_sn, queued
             tasks[itt] = command
@@ -253,9 +248,12 @@ class Session:
             exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
             stat_sn, queued = connection.stat_sn, connection.queued
             pledged = self._pledged
+            first = len(out)
             command = None
             if self.queue or connection.deaf:
                 break
+        if digests:
+            queued += seal(out, first, connection.header_digest, connection.data_digest)
         self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
         connection.stat_sn, connection.queued = stat_sn, queued
         if command is not None:
