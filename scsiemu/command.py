@@ -119,7 +119,7 @@ class Completion:
 
     Args:
         data_in: what goes to the initiator, not yet cut to what it is ready to receive (the transport
-            computes the residual from it).
+            computes the residual from it). It does not change afterwards.
         status: one of `Status`.
         sense: sense data as a value; encoded by the device server (D_SENSE decides the format).
         status_qualifier: SAM-5 5.3.2, 0 for none.
