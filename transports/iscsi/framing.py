@@ -33,7 +33,16 @@ from transports.iscsi.ahs import parse_ahs
 from transports.iscsi.codes import BHS_LENGTH, RejectReason
 from transports.iscsi.pdu import BadPdu, DataOut, Pdu, ScsiCommand, decode_bhs
 
-__all__ = ["LOGIN_MAX_DATA_SEGMENT_LENGTH", "FramingError", "PduReader", "PlainCommand", "Sink", "encode", "gather"]
+__all__ = [
+    "LOGIN_MAX_DATA_SEGMENT_LENGTH",
+    "FramingError",
+    "PduReader",
+    "PlainCommand",
+    "Sink",
+    "encode",
+    "gather",
+    "seal",
+]
 
 LOGIN_MAX_DATA_SEGMENT_LENGTH = 8192        # RFC 7143 13.12: what holds until the key is negotiated
 
