@@ -21,17 +21,28 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVarTuple, Unpack
 
-__all__ = ["ServingLoop"]
+__all__ = ["Afterwards", "ServingLoop"]
 
 _Ts = TypeVarTuple("_Ts")
 
 _EVENTS: Final = 64             # at a time: as many as malloc has a quick place for
+_MANY: Final = 12               # readers: less are not worth to put off what they have to say
 _NOT_WRITABLE: Final = ~select.EPOLLOUT
 _NOT_READABLE: Final = ~select.EPOLLIN
 
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
+
+
+class Afterwards(Protocol):
+    """Where a fast reader can put off what another process would be woken for, until all that are ready have read.
+
+    Attributes:
+        calls: what to call then; None where so few are ready that it would only be late.
+    """
+
+    calls: list[Callable[[], object]] | None
 
 
 class ServingLoop(asyncio.SelectorEventLoop):
@@ -48,6 +59,11 @@ class ServingLoop(asyncio.SelectorEventLoop):
     def remove_fast_reader(self, file: _HasFileno) -> None:
         """Call it no more. Does nothing where it was not added."""
         self._fast.remove_fast(file.fileno())
+
+    @property
+    def afterwards(self) -> Afterwards:
+        """See `Afterwards`."""
+        return self._fast
 
     # What a fast callback asks of asyncio must be seen to before the selector waits again.
 
@@ -73,6 +89,7 @@ class _FastSelector(BaseSelector):
 
     Attributes:
         leave: do not wait again before asyncio has had its turn.
+        calls: see `Afterwards`.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -83,6 +100,7 @@ class _FastSelector(BaseSelector):
         self._failed = failed
         self._map = _Map(self._keys)
         self.leave = False
+        self.calls: list[Callable[[], object]] | None = None
 
     def add_fast(self, descriptor: int, callback: Callable[[], object]) -> None:
         self._readers[descriptor] = callback
@@ -106,6 +124,8 @@ class _FastSelector(BaseSelector):
             except InterruptedError:
                 return []
             ready = []
+            if len(events) >= _MANY:
+                self.calls = []
             for descriptor, mask in events:
                 reader = readers.get(descriptor)
                 if reader is not None:
@@ -120,12 +140,22 @@ class _FastSelector(BaseSelector):
                 if key is not None:
                     what = (EVENT_WRITE if mask & _NOT_READABLE else 0) | (EVENT_READ if mask & _NOT_WRITABLE else 0)
                     ready.append((key, what & key.events))
+            if self.calls is not None:
+                self._call()
             if ready or self.leave:
                 return ready
             if wait is not None:
                 wait = until - monotonic()
                 if wait <= 0:
                     return ready
+
+    def _call(self) -> None:
+        calls, self.calls = self.calls, None
+        for call in calls or ():
+            try:
+                call()
+            except Exception as error:
+                self._failed(error)
 
     # --- what asyncio asks of a selector -----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -148,3 +149,40 @@ def test_closed_before_removed(pair: tuple[socket.socket, socket.socket]) -> Non
             loop.remove_fast_reader(other)
 
     run(main)
+
+
+@pytest.mark.parametrize("count", [11, 12])
+def test_fast_readers_put_off(count: int) -> None:
+    """Where many are ready, what they put off is called once all of them have read, whatever one of them raises."""
+    pairs = [socket.socketpair() for _ in range(count)]
+    order: list[str] = []
+    errors: list[object] = []
+
+    async def main(loop: ServingLoop) -> None:
+        def reader(near: socket.socket) -> None:
+            near.recv(1)
+            order.append("read")
+            calls = loop.afterwards.calls
+            if calls is None:
+                order.append("sent")
+            else:
+                calls.append(sent)
+
+        def sent() -> None:
+            order.append("sent")
+            if order.count("sent") == 1:
+                raise ZeroDivisionError("planted")
+
+        loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+        for near, far in pairs:
+            loop.add_fast_reader(near, functools.partial(reader, near))
+            far.send(b"x")
+        await asyncio.sleep(0.02)
+        for near, far in pairs:
+            loop.remove_fast_reader(near)
+            near.close()
+            far.close()
+
+    run(main)
+    assert order == (["read", "sent"] * count if count < 12 else ["read"] * count + ["sent"] * count)
+    assert len(errors) == (count == 12)

@@ -40,6 +40,10 @@ class TcpWorld:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
 
+    def post(self, function: Callable[[], object]) -> None:
+        """Have a function called in the loop's thread; do not wait for it."""
+        self._loop.call_soon_threadsafe(function)
+
     def stop(self) -> None:
         """Stop serving."""
         asyncio.run_coroutine_threadsafe(self.transport.stop(), self._loop).result(20)
@@ -47,11 +51,12 @@ class TcpWorld:
 
 @contextlib.contextmanager
 def served(
-    world: World | None = None, portals: tuple[tuple[str, int], ...] = (("127.0.0.1", 0),)
+    world: World | None = None, portals: tuple[tuple[str, int], ...] = (("127.0.0.1", 0),),
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> Iterator[TcpWorld]:
     """Serve a world; at the end no exception has reached the loop."""
     world = world if world is not None else World()
-    loop = asyncio.new_event_loop()
+    loop = loop_factory()
     there = TcpWorld(world, loop, IscsiTransport(world.node, report=lambda line: there.reports.append(line)))
     loop.set_exception_handler(lambda _, context: there.errors.append(context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
+from collections.abc import Callable
+from time import monotonic
 
 import pytest
 from iscsi_world import IQN, World, pattern, read, tur, write
 from tcp_world import served
 
+from scsiemu.app.loop import ServingLoop
 from scsiemu.sam import Status
 from transports.iscsi.chap import ChapCredentials, ChapRequirement
 from transports.iscsi.client import ClientError, connect, parse_url
@@ -160,6 +164,42 @@ def test_server_many_sessions() -> None:
 
         assert failures == []
         assert there.world.medium[: 800 * 512] == b"".join(pattern(8, number) for number in range(100))
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, ServingLoop])
+def test_server_requests_of_many_sessions_at_once(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Thirty requests are there when the server looks: reads, large ones, logouts, and connections that are gone."""
+    with served(loop_factory=loop_factory) as there:
+        clients = [connect(there.url()) for _ in range(30)]
+        for client in clients:
+            client.execute(0, tur())
+        there.world.medium[: 128 * 512] = pattern(128, 7)
+        deadline = monotonic() + 20
+        ready = threading.Event()
+        there.post(lambda: ready.wait(10))          # the server does not look meanwhile
+        tags = {}
+        for number, client in enumerate(clients):
+            blocks = 128 if number % 5 == 1 else 8
+            if number % 5 == 2:
+                client.session.logout()
+            else:
+                tags[client] = client.session.execute(0, read(0, blocks), data_in_length=blocks * 512), blocks
+            client.flush(deadline)
+            if number % 5 == 3:
+                client.abandon()
+        ready.set()
+
+        for number, client in enumerate(clients):
+            if number % 5 in (0, 1, 4):
+                tag, blocks = tags[client]
+                while not (events := [client.session.next_event()])[0]:
+                    client.step(deadline)
+                assert isinstance(events[0], CommandDone)
+                assert (events[0].tag, events[0].result.data_in) == (tag, pattern(128, 7)[: blocks * 512])
+                client.close()
+            elif number % 5 == 2:
+                while not client.session.ended:
+                    client.step(deadline)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ _BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we d
 _IOVECS: Final = 1000                       # below IOV_MAX, 1024
 _JOINED: Final = 8192                       # bytes that are copied together rather than gathered by the kernel
 _AT_ONCE: Final = 16                        # commands between two sends: the initiator works while we do the next ones
+_PUT_OFF: Final = 32768                     # bytes, up to which answers wait for those of other connections
 _ACCEPTS: Final = 8                         # connections accepted in one turn: those before them are read in between
 _ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
 _TICK: Final = 1.0                          # seconds between looks at the connections' deadlines
@@ -76,6 +77,7 @@ class IscsiTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.time: Callable[[], float] = lambda: 0.0
         self.add_reader: Callable[[socket.socket, Callable[[], None]], object] = _no_loop
+        self.afterwards = _Afterwards()
         self.remove_reader: Callable[[socket.socket], object] = _no_loop
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
@@ -93,6 +95,7 @@ class IscsiTransport:
         # A loop of ours has a shorter way (scsiemu/app/loop.py); any other does as well.
         self.add_reader = getattr(loop, "add_fast_reader", loop.add_reader)
         self.remove_reader = getattr(loop, "remove_fast_reader", loop.remove_reader)
+        self.afterwards = getattr(loop, "afterwards", self.afterwards)
         for store in self._stores:
             self._watch(store)
         bound: list[tuple[str, int]] = []
@@ -274,6 +277,12 @@ class IscsiTransport:
         self._timer = loop.call_at(when, self._tick)
 
 
+class _Afterwards:
+    """What a loop of ours has (scsiemu/app/loop.py), for any other."""
+
+    calls: list[Callable[[], object]] | None = None
+
+
 class _Peer:
     """The socket of a connection."""
 
@@ -333,16 +342,25 @@ class _Peer:
         if not count:
             self._lost("closed by the other side")
             return
-        if connection.out or connection.deaf:
-            self.send()
-        while connection.rest:
-            connection.proceed()
-            self.send()
-        connection.dirty = False
+        calls = transport.afterwards.calls
+        if calls is not None and 0 < connection.queued <= _PUT_OFF and not connection.rest:
+            calls.append(self._send_put_off)
+        else:
+            if connection.out or connection.deaf:
+                self.send()
+            while connection.rest:
+                connection.proceed()
+                self.send()
+            connection.dirty = False
         if transport.node.dirty:
             transport.send_dirty()
         if target is None or target.timers:
             transport.arm()
+
+    def _send_put_off(self) -> None:                                                            # hot
+        """Those whose answers come together are woken once."""
+        self.send()
+        self._connection.dirty = False
 
     def send(self) -> None:                                                                     # hot
         """Send what the connection has; close the socket if it has ended."""
