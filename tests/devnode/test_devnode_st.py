@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scsiemu.services import Outcome as Answered
 from transports.devnode.driver import Pause, Steps
-from transports.devnode.request import Outcome, Refused
+from transports.devnode.request import HostStatus, Outcome, Refused
 from transports.devnode.st import TapeDrive
 from transports.devnode.st_codes import MT_GET, MTIOCPOS, MTIOCTOP, Boolean, Gstat, Op, Options
 
@@ -30,6 +30,8 @@ class Station:
         self.tape = tape or FakeTape()
         self.drive = TapeDrive(0)
         self.waited = 0.0
+        self.seconds = 0.0              # that each command takes
+        self.failing = Outcome()        # of commands that do not get to the drive
         self.open(path, flags)
 
     def open(self, path: str = "/dev/nst0", flags: int = os.O_RDWR) -> None:
@@ -45,6 +47,10 @@ class Station:
                     self.waited += task.seconds
                     self.tape.time_passes()
                     task = steps.send(Outcome())
+                    continue
+                self.drive.now += self.seconds
+                if self.failing.host_status:
+                    task = steps.send(self.failing)
                     continue
                 found = self.tape.execute(task.cdb, data_out=task.data_out, data_in_length=task.data_in_length)
                 task = steps.send(Outcome(found.status, found.sense, found.data_in))
@@ -222,6 +228,51 @@ def test_attributes_in_sys() -> None:
     station.op(Op.SETDRVBUFFER, Options.DENSITY | 0x5E)
 
     assert [station.drive.attribute("/dev/st0", name) for name in names[1:4]] == ["0x00000117\n", "1024\n", "0x5e\n"]
+
+
+def statistics(station: Station, *names: str) -> list[int]:
+    """Those of /sys/class/scsi_tape/st0m/stats."""
+    return [int(station.drive.attribute("/dev/st0m", name)) for name in names]
+
+
+def test_statistics_in_sys() -> None:
+    """Commands by kind, bytes that were transferred, and reads that brought less than they asked for."""
+    station = written(b"one", b"three", None)
+    assert [station.read(100), station.read(5)] == [b"one", b"three"]
+    station.write(b"behind")
+    station.op(Op.REW, 1)
+
+    assert statistics(station, "read_cnt", "read_byte_cnt", "resid_cnt") == [2, 8, 1]
+    assert statistics(station, "write_cnt", "write_byte_cnt") == [1, 6]
+    others = [cdb for cdb in station.tape.cdbs if cdb[0] not in (0x08, 0x0A)]
+    assert others[-1][0] == 0x01
+    assert statistics(station, "other_cnt", "in_flight") == [len(others), 0]
+
+
+def test_statistics_of_time() -> None:
+    """Nanoseconds of reads, of writes, and of all commands; a command under way counts in in_flight alone."""
+    station = written(b"one", None)
+    before = len(station.tape.cdbs)
+    station.seconds = 0.25
+    station.read(3)
+    station.write(b"two")
+    station.op(Op.REW, 1)
+    steps = station.drive.read(station.handle, 3, None)
+    next(steps)
+
+    assert statistics(station, "read_ns", "write_ns", "in_flight") == [250_000_000, 250_000_000, 1]
+    assert statistics(station, "io_ns", "read_cnt") == [(len(station.tape.cdbs) - before) * 250_000_000, 1]
+    steps.close()
+    assert statistics(station, "in_flight", "read_cnt") == [0, 1]
+
+
+def test_statistics_of_a_lost_write() -> None:
+    """What did not get to the drive is no byte of write_byte_cnt, but a residual."""
+    station = Station()
+    station.failing = Outcome(host_status=HostStatus.TIME_OUT)
+
+    assert refused(station.write, b"lost") == errno.EIO
+    assert statistics(station, "write_cnt", "write_byte_cnt", "resid_cnt") == [1, 0, 1]
 
 
 def test_read_filemark_and_end_of_data() -> None:

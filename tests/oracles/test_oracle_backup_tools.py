@@ -174,3 +174,15 @@ mt rewind; mkdir x; (cd x; afio -i -b 32k $TAPE); diff -r d x/d && echo afio
 """, "--tape", "64M").splitlines() == [
         "cpio", "ustar", "sv4crc", "bcpio", "sv4cpio", "Cannot allocate memory", "compared", "afio",
     ]
+
+
+def test_tapestat(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """tapestat of sysstat: since the drive is there 300 blocks of 4 KiB were written, and 200 read."""
+    require_tool("tapestat", "sysstat")
+    text = shell("""
+dd if=/dev/zero of=$TAPE bs=4k count=300 2>/dev/null; mt rewind; dd if=$TAPE bs=4k count=200 of=/dev/null 2>/dev/null
+cd /sys/class/scsi_tape/nst0/stats; cat write_cnt write_byte_cnt read_cnt read_byte_cnt in_flight resid_cnt
+tapestat -k 1 1 | grep -c '^st0 '
+""", "--tape", "8M")
+
+    assert text.splitlines() == ["300", "1228800", "200", "819200", "0", "0", "1"]

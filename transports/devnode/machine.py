@@ -13,6 +13,7 @@ from typing import Final
 from scsiemu._value import value
 from transports.devnode.nodes import KINDS, Node, UnitAddress, bsg_node, sg_node, sr_node, st_nodes
 from transports.devnode.sg import SG_VERSION
+from transports.devnode.st_statistics import NAMES
 from transports.devnode.tree import Directory, Entry, Link, Reported, Special, Text, Tree
 
 __all__ = ["AttachedUnit", "build_tree", "character_devices"]
@@ -134,6 +135,9 @@ def _add_tape(entries: dict[str, Entry], place: str, nodes: Sequence[Node]) -> N
         entries[f"{place}/scsi_tape/{name}/defined"] = Reported(node, "defined", b"%d\n" % mode_0)
         for attribute, text in _TAPE_ATTRIBUTES.items():
             entries[f"{place}/scsi_tape/{name}/{attribute}"] = Reported(node, attribute, f"{text}\n".encode())
+        entries[f"{place}/scsi_tape/{name}/stats"] = Directory()
+        for statistic in NAMES:
+            entries[f"{place}/scsi_tape/{name}/stats/{statistic}"] = Reported(node, statistic, b"0\n")
     entries[f"{place}/tape"] = Link(f"scsi_tape/{nodes[0].path.rpartition('/')[2]}")
     entries[f"{place}/driver"] = Link("/sys/bus/scsi/drivers/st")
     entries["/sys/bus/scsi/drivers/st"] = Directory()

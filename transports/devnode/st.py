@@ -33,6 +33,7 @@ from transports.devnode.st_codes import (
 from transports.devnode.st_operations import TapeOperations
 from transports.devnode.st_session import TapeHandle
 from transports.devnode.st_state import Eof, Ready, Rw
+from transports.devnode.st_statistics import NAMES
 
 __all__ = ["TapeDrive"]
 
@@ -138,6 +139,8 @@ class TapeDrive(TapeOperations):
     def attribute(self, path: str, name: str) -> str:
         """A file of /sys/class/scsi_tape/stN: of the node's mode."""
         mode = self.modes[_mode(path)]
+        if name in NAMES:
+            return f"{self.statistics.counts[name]}\n"
         found = {
             "defined": mode.defined, "options": self.drive_options | mode.options, "default_density": mode.density,
             "default_blksize": mode.block_size, "default_compression": mode.compression,

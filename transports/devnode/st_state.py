@@ -11,8 +11,9 @@ from typing import Final
 
 from scsiemu.sense import SenseKey
 from transports.devnode.driver import Answer, Steps, answer_of
-from transports.devnode.request import Refused, ScsiTask
+from transports.devnode.request import HostStatus, Refused, ScsiTask
 from transports.devnode.st_codes import Boolean, Op
+from transports.devnode.st_statistics import TapeStatistics
 
 __all__ = ["Eof", "Partition", "Ready", "Rw", "TapeMode", "TapeState", "mode_header"]
 
@@ -138,6 +139,7 @@ class TapeState:
         self.buffer = b""               # of a fixed-block read: what the program has not taken yet
         self.timeout = _SHORT
         self.long_timeout = _LONG
+        self.statistics = TapeStatistics()
 
     @property
     def part(self) -> Partition:
@@ -161,7 +163,18 @@ class TapeState:
         """Execute a command; keep what its sense data tells of the drive."""
         raw = bytes(cdb)
         seconds = self.long_timeout if long else self.timeout
-        answer = answer_of((yield ScsiTask(self.unit, raw.ljust(_length(raw[0]), b"\0"), data_out, data_in, seconds)))
+        counts, began = self.statistics.counts, self.now
+        counts["in_flight"] += 1
+        try:
+            outcome = yield ScsiTask(self.unit, raw.ljust(_length(raw[0]), b"\0"), data_out, data_in, seconds)
+        finally:
+            counts["in_flight"] -= 1
+        answer = answer_of(outcome)
+        wanted = data_in or len(data_out)
+        moved = len(answer.data) if data_in else len(data_out) - outcome.data_out_residual
+        if outcome.host_status != HostStatus.OK:
+            moved = 0
+        self.statistics.ended(raw[0], self.now - began, wanted, min(moved, wanted))
         if answer.key == SenseKey.RECOVERED_ERROR:
             self.recovered += 1
         if answer.asc[0] == 0 and answer.asc[1] == 0x17:
