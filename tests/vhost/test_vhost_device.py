@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +32,7 @@ from transports.vhost.codes import (
 )
 from transports.vhost.front_end import FrontEnd
 from transports.vhost.layouts import Event
+from transports.vhost.messages import encode_u64
 from transports.vhost.port import VhostLimits
 
 LUN_0 = bytes.fromhex("0100400000000000")
@@ -332,6 +335,22 @@ def test_ring_stop_gives_up(world: World) -> None:
         world.wait(lambda: world.target.units[0].statistics()["pending"] == 0)
 
         assert pending.written is None
+
+
+def test_ring_signals_a_new_descriptor(world: World) -> None:
+    """A ring at work signals by a new descriptor at once: answers may have been told to the one before it.
+
+    QEMU sends the last one behind SET_VRING_ENABLE and waits for no reply: a guest's first request can be done before.
+    """
+    with world.guest() as guest:
+        guest.wait(guest.start(0, TEST_UNIT_READY))
+        call = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            guest.tell(MessageRequest.SET_VRING_CALL, encode_u64(FIRST_REQUEST_QUEUE), (call,))
+
+            assert select.select([call], [], [], 5)[0] == [call]
+        finally:
+            os.close(call)
 
 
 def test_reset_with_requests(world: World) -> None:

@@ -331,6 +331,10 @@ class VhostDevice:
         if len(descriptors) != (0 if none else 1):
             raise VhostError(f"ring {queue.index}: {len(descriptors)} descriptors to signal")
         self._host.set_call(queue.index, None if none else descriptors.pop())
+        if queue.running:
+            # Front ends wait for no reply, so a kick can come in before this message: what its requests gave back was
+            # signalled by the old descriptor, to nobody. One signal too many does no harm (2.7.7).
+            self._host.signal(queue.index)
 
     def _set_vring_err(self, payload: bytes, descriptors: list[int]) -> None:
         """Errors end the connection: there is nothing to signal."""
