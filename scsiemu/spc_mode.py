@@ -8,13 +8,13 @@ without one, SP is refused and PS is zero.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import ClassVar, Final
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar, Final
 
 from scsiemu import asc
 from scsiemu.cdb import CdbFields, CdbLayout
 from scsiemu.command import Command, Completion, Steps
-from scsiemu.io_requests import LoadState, SaveState
+from scsiemu.io_requests import IoRequest, LoadState, SaveState
 from scsiemu.mode_pages import (
     ModeFieldRefused,
     ModeHeader,
@@ -111,8 +111,12 @@ class ModeOperations(VpdPages):
             raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=pointer)
         return False
 
-    def apply_mode_header(self, header: ModeHeader) -> None:
-        """Do what `check_mode_header` agreed to."""
+    def keep_mode_header(self, header: ModeHeader) -> Generator[IoRequest[Any], Any, None]:
+        """Save what of a header is retained over power cycles without being asked for, before anything changes."""
+        yield from ()
+
+    def apply_mode_header(self, header: ModeHeader, command: Command) -> None:
+        """Do what `check_mode_header` agreed to, for this MODE SELECT."""
 
     def live_mode_fields(self, page: ModePage) -> Mapping[str, int]:
         """Current values that state decides, not MODE SELECT (position of a lock, capabilities of a
@@ -247,12 +251,14 @@ class ModeOperations(VpdPages):
         if cdb.sp:
             record = self.mode_pages.pack(wanted)
             yield from SaveState(self._mode_key, record)
+        if header is not None and changes_header:
+            yield from self.keep_mode_header(header)
         changed = [key for key, data in wanted.items() if data != self.mode_pages.current[key]]
         self.mode_pages.current = wanted
         if cdb.sp:
             self.mode_pages.saved = {**self.mode_pages.saved, **self._savable(wanted)}
         if header is not None and changes_header:
-            self.apply_mode_header(header)
+            self.apply_mode_header(header, command)
         for key in changed:
             self.mode_page_changed(self.mode_pages.pages[key], self.mode_pages.fields(*key))
         if changed or changes_header:

@@ -1,8 +1,9 @@
 """What a virtual disk is made of: its geometry, limits and options, checked once (SBC-4 4.5, 6.6.4).
 
-The layout in the store: logical block `lba` is `block_size` bytes at `lba * block_size`; behind the last one, at
-`capacity * block_size`, comes the protection information, 8 bytes for each block in order. It is kept inverted, so
-that ranges that were never written or are deallocated (zeros) read as FFh bytes, which SBC-4 4.21 asks for.
+The layout in the store: logical block `lba` is `block_size` bytes at `lba * block_size`; behind the last one that there
+is room for, at `max_capacity * block_size`, comes the protection information, 8 bytes for each block in order, wherever
+the capacity ends. It is kept inverted, so that ranges that were never written or are deallocated (zeros) read as FFh
+bytes, which SBC-4 4.21 asks for.
 """
 
 from __future__ import annotations
@@ -127,16 +128,15 @@ class DiskConfig:
             store: whose size decides the capacity, unless `capacity` is among the options.
             options: the arguments of the class.
         """
-        unit = options.get("block_size", 512) + (PI_SIZE if options.get("pi_type") else 0)
-        options.setdefault("capacity", store.size // unit)
+        room = _room(store.size, options.get("block_size", 512), options.get("pi_type", 0))
+        options.setdefault("capacity", room)
         options["write_protect"] = options.get("write_protect", False) or store.read_only
         return cls(store_size=store.size, **options)
 
     def on_medium(self, store: StoreCapabilities, *, write_protect: bool) -> DiskConfig:
         """The disk with another medium in it. Raises ValueError for one without a block."""
-        unit = self.block_size + (PI_SIZE if self.pi_type else 0)
         return dataclasses.replace(
-            self, capacity=store.size // unit, store_size=store.size, resource_blocks=0,
+            self, capacity=_room(store.size, self.block_size, self.pi_type), store_size=store.size, resource_blocks=0,
             write_protect=write_protect or store.read_only,
         )
 
@@ -146,21 +146,32 @@ class DiskConfig:
         return 1 << self.physical_exponent
 
     @property
+    def max_capacity(self) -> int:
+        """Logical blocks that the store has room for, with their protection information."""
+        return _room(self.store_size, self.block_size, self.pi_type)
+
+    @property
     def pi_offset(self) -> int:
-        """Where in the store the protection information begins."""
-        return self.capacity * self.block_size
+        """Where in the store the protection information begins: a change of the capacity does not move it."""
+        return self.max_capacity * self.block_size
 
     def reformatted(self, *, block_size: int, pi_type: int, capacity: int = 0) -> DiskConfig:
         """The disk after FORMAT UNIT; limits that were given in blocks keep their size in bytes where it matters.
+        Without `capacity` one that was set lower than the maximum stays as it is while the block size does.
 
         Raises ValueError for a block size that there is not, or more blocks than the store has room for.
         """
         if block_size not in BLOCK_SIZES:
             raise ValueError(f"block size {block_size}: one of {BLOCK_SIZES}")
-        same = (block_size, pi_type) == (self.block_size, self.pi_type)
-        room = self.store_size // (block_size + (PI_SIZE if pi_type else 0))
-        blocks = capacity or (self.capacity if same else room)
+        room = _room(self.store_size, block_size, pi_type)
+        lowered = block_size == self.block_size and self.capacity < self.max_capacity
+        blocks = capacity or (min(self.capacity, room) if lowered else room)
         return dataclasses.replace(
-            self, block_size=block_size, pi_type=pi_type, capacity=min(blocks, _MAX_LBA_COUNT),
+            self, block_size=block_size, pi_type=pi_type, capacity=blocks,
             max_transfer=self.max_transfer * self.block_size // block_size, max_atomic=0, resource_blocks=0,
         )
+
+
+def _room(size: int, block_size: int, pi_type: int) -> int:
+    """How many blocks fit in so many bytes."""
+    return min(size // (block_size + (PI_SIZE if pi_type else 0)), _MAX_LBA_COUNT)

@@ -56,7 +56,7 @@ class Defects(DiskReports):
         if not cdb.req_glist:
             return b""
         size = 8 if form == _LONG_BLOCK else 4
-        found = sorted(lba for lba in self.grown_defects if lba < 1 << size * 8)
+        found = sorted(lba for lba in self.grown_defects if lba < min(self.blocks, 1 << size * 8))
         return b"".join(lba.to_bytes(size, "big") for lba in found)
 
     @operation(

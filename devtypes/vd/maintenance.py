@@ -47,17 +47,10 @@ _Work = Generator[IoRequest[Any], Any, None]
 
 
 class Maintenance(Medium):
-    """Format and sanitize.
-
-    Attributes:
-        next_block_size: what MODE SELECT asked the next FORMAT UNIT to use.
-        next_capacity: the same, 0 for as many blocks as there is room for.
-    """
+    """Format and sanitize."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.next_block_size = self.config.block_size
-        self.next_capacity = 0
         self.pi_capable = self.config.pi_type != 0
         self._exit_allowed = False
 
@@ -143,16 +136,11 @@ class Maintenance(Medium):
                 ongoing.done, ongoing.total = 0, wanted.pi_offset
                 yield from self._overwrite(ongoing, wanted, block, self.config.format_seconds)
         yield from Flush()
-        changed = (wanted.block_size, wanted.capacity) != (old.block_size, old.capacity)
-        self.config = wanted
-        self.next_block_size, self.next_capacity = wanted.block_size, 0
+        yield from self.keep_geometry(wanted)
         self.unreadable.clear()
         self.grown_defects.update(defects)
         self.failure = None
-        self.take_geometry()
-        self.rebuild_table()            # the 32-byte forms come and go with type 2 protection
-        if changed:
-            self.unit.attention(asc.CAPACITY_DATA_HAS_CHANGED, but=command.nexus)
+        self.take_config(wanted, but=command.nexus)
 
     # --- SANITIZE ----------------------------------------------------------------------------------------------
 

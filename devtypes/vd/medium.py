@@ -10,7 +10,7 @@ import struct
 from typing import Any, Final
 
 from devtypes.vd import layouts
-from devtypes.vd.provisioning import Provisioning
+from devtypes.vd.geometry import Geometry
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
@@ -43,7 +43,7 @@ _LOW_POWER: Final = {
 }
 
 
-class Medium(Provisioning):
+class Medium(Geometry):
     """Commands about the medium as a whole.
 
     Attributes:
@@ -240,19 +240,14 @@ class Medium(Provisioning):
         if self.config.pi_type:
             raise ValueError("a disk with protection information cannot be resized")
         size = capacity * self.block_size
-        same_resources = self.config.resource_blocks != self.config.capacity
-        wanted = dataclasses.replace(
-            self.config, capacity=capacity, store_size=size,
-            resource_blocks=self.config.resource_blocks if same_resources else 0,
-        )
+        wanted = self.with_capacity(capacity, size)
         return self.unit.start_background(self._resize_steps(wanted, size), "resize")
 
     def _resize_steps(self, wanted: Any, size: int) -> Steps:
         capabilities = self.unit.capabilities
         if capabilities is not None and capabilities.resize and capabilities.size != size:
             yield from Resize(size)
-        self.config = wanted
-        self.take_geometry()
-        self.unreadable = {block for block in self.unreadable if block < self.blocks}
-        self.unit.attention(asc.CAPACITY_DATA_HAS_CHANGED)
+        yield from self.forget_geometry()
+        self.unreadable = {block for block in self.unreadable if block < wanted.capacity}
+        self.take_config(wanted)
         return Completion()

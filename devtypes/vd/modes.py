@@ -1,19 +1,21 @@
 """The mode pages of the virtual disk, their effects, and its block descriptors (SBC-4 6.5).
 
-Block length and number of blocks that MODE SELECT sets are for the next FORMAT UNIT; until then the medium stays
-as it was.
+A number of blocks that MODE SELECT sets is the capacity from then on. With another block length both are for the next
+FORMAT UNIT; until then the medium stays as it was.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Generator
 from typing import Any, Final
 
 from devtypes.vd.config import BLOCK_SIZES, PI_SIZE
 from devtypes.vd.maintenance import Maintenance
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
-from scsiemu.command import Completion, Steps
+from scsiemu.command import Command, Completion, Steps
+from scsiemu.io_requests import IoRequest
 from scsiemu.layout import PageLayout
 from scsiemu.mode_pages import ModeHeader, ModePage, PageControl
 from scsiemu.sense import CheckCondition, FieldPointer
@@ -144,12 +146,14 @@ class DiskModes(Maintenance):
         return (_WRITE_PROTECTED if protected else 0) | _DPOFUA
 
     def block_descriptors(self, *, control: int, long: bool) -> bytes:
-        """One block descriptor (SBC-4 6.5.2)."""
+        """One block descriptor (SBC-4 6.5.2). The default is as many blocks as there is room for."""
         if control == PageControl.CHANGEABLE:
             return _LONG.pack((1 << 64) - 1, 0xFFFFFFFF) if long else _SHORT.pack(0xFFFFFFFF, 0xFFFFFF)
-        current = control == PageControl.CURRENT
-        size = self.next_block_size if current else self.block_size
-        blocks = (self.next_capacity if current else 0) or self.blocks
+        size, blocks = self.block_size, self.blocks
+        if control == PageControl.CURRENT:
+            size, blocks = self._told()
+        elif control == PageControl.DEFAULT:
+            blocks = self.config.max_capacity
         if long:
             return _LONG.pack(min(blocks, (1 << 64) - 1), size)
         return _SHORT.pack(min(blocks, 0xFFFFFFFF), size)
@@ -157,16 +161,35 @@ class DiskModes(Maintenance):
     def check_mode_header(self, header: ModeHeader) -> bool:
         if not header.block_descriptors:
             return False
-        size, blocks = self._descriptor(header)
-        return size != self.next_block_size or blocks not in (0, self.next_capacity or self.blocks)
+        changes = self._descriptor(header) != self._told()
+        if changes and not self.present:
+            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        return changes
 
-    def apply_mode_header(self, header: ModeHeader) -> None:
+    def keep_mode_header(self, header: ModeHeader) -> Generator[IoRequest[Any], Any, None]:
+        """SBC-4 6.5.2: a capacity is retained, whatever SP says."""
         size, blocks = self._descriptor(header)
-        same = blocks in (0, self.blocks) and size == self.block_size
-        self.next_block_size, self.next_capacity = size, 0 if same else blocks
+        if size == self.block_size and blocks != self.blocks:
+            yield from self.keep_geometry(self.with_capacity(blocks, self.config.store_size))
+
+    def apply_mode_header(self, header: ModeHeader, command: Command) -> None:
+        size, blocks = self._descriptor(header)
+        self.next_block_size, self.next_capacity = size, 0
+        if size != self.block_size:
+            self.next_capacity = blocks if blocks < self._room(size) else 0
+        elif blocks != self.blocks:
+            self.take_config(self.with_capacity(blocks, self.config.store_size), but=command.nexus)
+
+    def _told(self) -> tuple[int, int]:
+        """Block length and number of blocks that MODE SENSE tells: those of the next FORMAT UNIT."""
+        size = self.next_block_size
+        return size, self.blocks if size == self.block_size else self.next_capacity or self._room(size)
+
+    def _room(self, size: int) -> int:
+        return self.config.store_size // (size + (PI_SIZE if self.config.pi_type else 0))
 
     def _descriptor(self, header: ModeHeader) -> tuple[int, int]:
-        """Block length and number of blocks (0: as many as fit) of a MODE SELECT."""
+        """Block length and number of blocks that a MODE SELECT wants, zero and all ones resolved (SBC-4 6.5.2)."""
         data = header.block_descriptors
         if len(data) != (16 if header.long else 8):
             raise _invalid(header.offset)
@@ -180,13 +203,12 @@ class DiskModes(Maintenance):
             everything = 0xFFFFFFFF
         if size not in BLOCK_SIZES:
             raise _invalid(at)
-        room = self.config.store_size // (size + (PI_SIZE if self.config.pi_type else 0))
-        if blocks == everything:
-            # What MODE SENSE says of more blocks than the field holds; else "as many as there is room for".
-            return size, 0
+        room = self._room(size)
+        if blocks == everything or (not blocks and size != self.block_size):
+            return size, room
         if blocks > room:
             raise _invalid(header.offset)
-        return size, blocks
+        return size, blocks or self.blocks
 
     # --- protection --------------------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class DiskReports(DiskModes):
     def log_pending_defects(self) -> Iterable[LogParameter]:
         """The blocks that were marked unreadable and not yet written again."""
         hours = self._powered_minutes() // 60
-        found = sorted(self.unreadable)[:0xEFFF]
+        found = sorted(lba for lba in self.unreadable if lba < self.blocks)[:0xEFFF]
         yield LogParameter(0x0000, len(found).to_bytes(4, "big"))
         for number, lba in enumerate(found, 1):
             yield LogParameter(number, struct.pack(">IQ", hours, lba))

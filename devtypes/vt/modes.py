@@ -13,6 +13,7 @@ from devtypes.vt.spacing import Spacing
 from devtypes.vt.tape_alert import ALL_FLAGS, TAPE_ALERT_COUNT
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
+from scsiemu.command import Command
 from scsiemu.layout import PageLayout
 from scsiemu.mode_pages import ModeFieldRefused, ModeHeader, ModePage, PageControl
 from scsiemu.sense import CheckCondition, FieldPointer
@@ -277,7 +278,7 @@ class TapeModes(Spacing):
             changes |= length != self.block_length or density not in (*_SAME_DENSITY, self._density)
         return changes
 
-    def apply_mode_header(self, header: ModeHeader) -> None:
+    def apply_mode_header(self, header: ModeHeader, command: Command) -> None:
         self.buffered = header.device_specific >> 4 & 7
         if header.block_descriptors:
             _, self.block_length = self._descriptor(header)

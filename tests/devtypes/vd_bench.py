@@ -19,10 +19,13 @@ def add_disk(target: Target, lun: int = 0, **options: Any) -> LogicalUnit:
     """Add a disk of 1 MiB, or of these options."""
     size = options.pop("size", 1 << 20)
     wrap = options.pop("wrap", None)
-    store = open_store(size=size)
+    state = options.pop("state", None)
+    store = options.pop("store", None) or open_store(size=size)
     config = DiskConfig.for_store(store.capabilities, **options)
     submit = store.submit if wrap is None else wrap(store.submit)
-    return target.add_unit(lun, VirtualDisk(config), performer=submit, capabilities=lambda: store.capabilities)
+    return target.add_unit(
+        lun, VirtualDisk(config), performer=submit, capabilities=lambda: store.capabilities, state_performer=state
+    )
 
 
 class Bench:

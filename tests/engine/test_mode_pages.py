@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
+from scsiemu.command import Command
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import IoRequest, SaveState
 from scsiemu.layout import PageLayout
@@ -312,7 +313,7 @@ def test_mode_select_header_hook() -> None:
         def check_mode_header(self, header: ModeHeader) -> bool:
             return any(header.block_descriptors)
 
-        def apply_mode_header(self, header: ModeHeader) -> None:
+        def apply_mode_header(self, header: ModeHeader, command: Command) -> None:
             self.applied = header
 
     server = Blocks()

@@ -197,6 +197,34 @@ def test_sg3_format(require_tool: Callable[[str], str]) -> None:
     assert parts[1].split()[-1] == "0"
 
 
+def test_sg3_resize(require_tool: Callable[[str], str], tmp_path: Path) -> None:
+    """sg_format --resize lowers the capacity at once and for the next start too; -1 brings all back."""
+    units = ("--disk", f"{tmp_path}/image,size=8M", "--state", f"{tmp_path}/state")
+    (tmp_path / "state").mkdir()
+    lowered = shell(
+        "A=/dev/sg0; sg_dd if=/dev/urandom of=$A bs=512 count=2 seek=5000 2>/dev/null; "
+        "sg_dd if=$A of=- bs=512 count=2 skip=5000 2>/dev/null | md5sum; echo ----; "
+        "sg_format --resize --count=1000 -Q $A; echo code $?; sg_readcap $A; sg_readcap -l $A; sg_modes -p 8 $A; "
+        "echo ----; sg_verify --lba=1000 --count=1 $A; echo ----; sg_format --resize --count=20000 -Q -v $A; "
+        "echo code $?", *units, require_tool=require_tool,
+    )
+    again = shell(
+        "A=/dev/sg0; sg_readcap $A; echo ----; sg_format --resize --count=-1 -Q $A; echo code $?; sg_readcap $A; "
+        "echo ----; sg_dd if=$A of=- bs=512 count=2 skip=5000 2>/dev/null | md5sum", *units, require_tool=require_tool,
+    )
+
+    assert "code 0" in lowered[1]
+    assert lowered[1].count("Number of logical blocks=1000\n") == 2
+    assert "00 00 03 e8 00 00 02 00" in lowered[1]
+    assert "LBA out of range" in lowered[2]
+    assert "Invalid field in parameter list" in lowered[3]
+    assert "code 0" not in lowered[3]
+    assert "Number of logical blocks=1000\n" in again[0]
+    assert "code 0" in again[1]
+    assert "Number of logical blocks=16384\n" in again[1]
+    assert again[2] == lowered[0]
+
+
 def test_sg3_on_bsg(require_tool: Callable[[str], str]) -> None:
     """On /dev/bsg the tools use version 4 of the interface."""
     parts = shell(
