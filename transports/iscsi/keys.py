@@ -16,9 +16,9 @@ session take them out before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from scsiemu._value import value
 from transports.iscsi.text import TextError, parse_number
@@ -118,7 +118,6 @@ _24 = (1 << 24) - 1
 _I, _T = Sender.INITIATOR, Sender.TARGET
 _DIGESTS = ("CRC32C", "None")
 
-# In the order in which one text's keys are evaluated: FirstBurstLength comes after what it depends on.
 _TABLE = (
     Key("InitiatorName", Kind.TEXT, Use.DECLARED_AT_LOGIN, _I, clause="13.5"),
     Key("InitiatorAlias", Kind.TEXT, Use.ALL, _I, clause="13.7"),
@@ -169,7 +168,6 @@ _TABLE = (
 )
 
 KEYS: Final[Mapping[str, Key]] = {key.name: key for key in _TABLE}
-_ORDER = {key.name: place for place, key in enumerate(_TABLE)}
 _UNLIMITED = frozenset(("CHAP_C", "CHAP_R"))    # binary values: up to 1024 bytes in hex
 
 
@@ -264,15 +262,17 @@ class Negotiation:
             TextError: a reserved word as an offer, a value that is too long, a key negotiated twice.
         """
         listed = list(offers)
-        for name, text in listed:
-            self._check_offer(name, text, phase)
-        answers: dict[str, str] = {}
-        for name, text in sorted(listed, key=lambda pair: _ORDER.get(pair[0], 99)):
-            answer = self._answer_one(name, text, phase, discovery)
-            if answer is not None:
-                answers[name] = answer
+        self._check_offers(listed, phase)
+        allowed = _ALLOWED[phase]
+        answers: dict[str, str | None] = {}
+        # FirstBurstLength comes after what it depends on.
+        for name, text in sorted(listed, key=lambda pair: pair[0] == "FirstBurstLength"):
+            if name in allowed:
+                answers[name] = self._answer_one(name, text, discovery)
+            else:
+                answers[name] = REJECT if name in KEYS else NOT_UNDERSTOOD
         self._hold_invariants()
-        return [(name, answers[name]) for name, _ in listed if name in answers]
+        return [(name, answer) for name, _ in listed if (answer := answers[name]) is not None]
 
     def declare(self) -> list[tuple[str, str]]:
         """Our own MaxRecvDataSegmentLength, once; it holds as soon as this is sent."""
@@ -320,66 +320,46 @@ class Negotiation:
             setattr(self.parameters, key.attribute, result)
         self._hold_invariants()
 
-    def _check_offer(self, name: str, text: str, phase: Phase) -> None:
-        key = KEYS.get(name)
-        if text in _RESERVED:
-            # 6.2: these as proposed values are a protocol error.
-            raise TextError(f"{name}={text} as an offer")
-        if key is not None and key.kind is not Kind.LIST and name not in _UNLIMITED and len(text) > 255:
-            raise TextError(f"the value of {name} is too long")
-        if phase is Phase.FULL_FEATURE:
-            return
-        if name in self._done:
-            raise TextError(f"{name} negotiated twice in a login")     # 6.2: renegotiation is an error
-        self._done.add(name)
+    def _check_offers(self, offers: list[tuple[str, str]], phase: Phase) -> None:
+        done = None if phase is Phase.FULL_FEATURE else self._done
+        for name, text in offers:
+            if text in _RESERVED:
+                # 6.2: these as proposed values are a protocol error.
+                raise TextError(f"{name}={text} as an offer")
+            if len(text) > 255 and name in _SHORT:
+                raise TextError(f"the value of {name} is too long")
+            if done is not None:
+                if name in done:
+                    raise TextError(f"{name} negotiated twice in a login")     # 6.2: renegotiation is an error
+                done.add(name)
 
-    def _answer_one(self, name: str, text: str, phase: Phase, discovery: bool) -> str | None:
-        key = KEYS.get(name)
-        if key is None:
-            return NOT_UNDERSTOOD
-        if key.sender is Sender.TARGET or phase not in _PHASES[key.use]:
-            return REJECT
-        if key.kind is Kind.OBSOLETE:
-            return REJECT                   # 13.25: never NotUnderstood
-        if key.kind is Kind.OBSOLETE_BOOLEAN:
-            return "No"
-        if not key.attribute:
-            return None if key.kind is Kind.TEXT else REJECT
+    def _answer_one(self, name: str, text: str, discovery: bool) -> str | None:
+        """The answer to a key that may be sent now; None where it needs none."""
+        key = KEYS[name]
+        attribute = key.attribute
+        if not attribute:
+            if key.kind is Kind.OBSOLETE_BOOLEAN:
+                return "No"
+            return None if key.kind is Kind.TEXT else REJECT        # 13.25: obsolete, but never NotUnderstood
         parameters = self.parameters
         if discovery and key.normal_only:
             return IRRELEVANT
-        if name == "FirstBurstLength" and parameters.initial_r2t and not parameters.immediate_data:
-            return IRRELEVANT               # 13.14: there is no unsolicited data
-        if key.kind is Kind.DECLARED_NUMBER:
-            number = _parse(key, text)
+        if name == "MaxRecvDataSegmentLength":          # declared: an answer would be ours, and is sent by `declare`
+            number = _number(key, text)
             if number is None:
                 return REJECT
-            setattr(parameters, key.attribute, number)
+            parameters.max_send_data_segment_length = number
             return None
-        result = self._result(key, text)
+        result = _RESULTS[name](key, getattr(self._settings, attribute), text)
+        if name == "FirstBurstLength":
+            if parameters.initial_r2t and not parameters.immediate_data:
+                return IRRELEVANT           # 13.14: there is no unsolicited data
+            if result is not None:
+                result = min(result, parameters.max_burst_length)
         if result is None:
-            return REJECT
-        setattr(parameters, key.attribute, result)
-        return _BOOLEANS[result] if isinstance(result, bool) else str(result)
-
-    def _result(self, key: Key, text: str) -> int | bool | str | None:
-        """The result function of a negotiated key; None where the offer is not legal or nothing fits."""
-        own = getattr(self._settings, key.attribute)
-        if key.kind is Kind.LIST:
-            return next((choice for choice in text.split(",") if choice in own), None)
-        offer = _parse(key, text)
-        if offer is None:
-            return None
-        assert not isinstance(offer, str)
-        if key.kind is Kind.AND:
-            return bool(offer and own)
-        if key.kind is Kind.OR:
-            return bool(offer or own)
-        if key.kind is Kind.MAXIMUM:
-            return max(offer, int(own))
-        if key.name == "FirstBurstLength":
-            return min(offer, int(own), self.parameters.max_burst_length)
-        return min(offer, int(own))
+            return REJECT                   # not legal, or nothing fits
+        setattr(parameters, attribute, result)
+        return _BOOLEANS[result] if result.__class__ is bool else str(result)
 
     def _hold_invariants(self) -> None:
         """13.14: FirstBurstLength must not exceed MaxBurstLength, defaults included."""
@@ -398,6 +378,57 @@ _PHASES = {
     Use.FULL_FEATURE_ONLY: frozenset((Phase.FULL_FEATURE,)),
     Use.ALL: _LOGIN_PHASES | {Phase.FULL_FEATURE},
 }
+# The keys that an initiator may send in each phase.
+_ALLOWED = {
+    phase: frozenset(
+        key.name for key in _TABLE if key.sender is not Sender.TARGET and phase in _PHASES[key.use]
+    )
+    for phase in Phase
+}
+# 6.1: values are at most 255 bytes long unless the key says otherwise.
+_SHORT = frozenset(key.name for key in _TABLE if key.kind is not Kind.LIST) - _UNLIMITED
+
+
+# The result functions (6.2): None where the offer is not legal or nothing fits.
+
+
+def _first(key: Key, own: tuple[str, ...], text: str) -> str | None:
+    for choice in text.split(","):
+        if choice in own:
+            return choice
+    return None
+
+
+def _and(key: Key, own: bool, text: str) -> bool | None:
+    offer = _TRUTH.get(text)
+    return None if offer is None else offer and own
+
+
+def _or(key: Key, own: bool, text: str) -> bool | None:
+    offer = _TRUTH.get(text)
+    return None if offer is None else offer or own
+
+
+def _smaller(key: Key, own: int, text: str) -> int | None:
+    offer = _number(key, text)
+    return None if offer is None else min(offer, own)
+
+
+def _larger(key: Key, own: int, text: str) -> int | None:
+    offer = _number(key, text)
+    return None if offer is None else max(offer, own)
+
+
+_FUNCTIONS: dict[Kind, Callable[[Key, Any, str], Any]] = {
+    Kind.LIST: _first, Kind.AND: _and, Kind.OR: _or, Kind.MINIMUM: _smaller, Kind.MAXIMUM: _larger,
+}
+_RESULTS = {key.name: _FUNCTIONS[key.kind] for key in _TABLE if key.attribute and key.kind in _FUNCTIONS}
+
+
+def _number(key: Key, text: str) -> int | None:
+    """A legal number of that key, None for any other text."""
+    number = parse_number(text)
+    return number if number is not None and key.low <= number <= key.high else None
 
 
 def _parse(key: Key, text: str) -> int | bool | str | None:
@@ -406,8 +437,7 @@ def _parse(key: Key, text: str) -> int | bool | str | None:
         return text if text in key.values else None
     if key.kind in (Kind.AND, Kind.OR):
         return _TRUTH.get(text)
-    number = parse_number(text)
-    return number if number is not None and key.low <= number <= key.high else None
+    return _number(key, text)
 
 
 def _is_result(key: Key, own: int | bool | tuple[str, ...], result: int | bool | str) -> bool:

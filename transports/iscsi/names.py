@@ -19,6 +19,8 @@ def normalise_name(text: str) -> str | None:
     """The name in normal form; None for what is not an iSCSI name of the forms iqn., eui. and naa."""
     if len(text) > MAX_NAME_LENGTH:
         return None
+    if _PLAIN.fullmatch(text):
+        return text                         # in normal form already, as nearly all are
     name = unicodedata.normalize("NFKC", text).casefold()
     if len(name.encode()) > MAX_NAME_LENGTH:
         return None
@@ -31,4 +33,5 @@ def normalise_name(text: str) -> str | None:
 
 # RFC 3722 6.2 has dash, dot and colon; the underscore is not in it, but in names that are in use.
 _MARKS = frozenset("-.:_")
+_PLAIN = re.compile(r"iqn\.[a-z0-9.:_-]+")
 _NUMBERED = re.compile(r"eui\.[0-9a-f]{16}|naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})")

@@ -89,47 +89,47 @@ def decode_text(data: Buffer, *, max_keys: int = 64, repeated: bool = False) -> 
         TextError: no '=', no NUL at the end, not UTF-8, control characters, a key or value too long, a key
             twice, too many keys.
     """
-    text = bytes(data)
-    if not text:
+    raw = bytes(data)
+    if not raw:
         return []
-    if text[-1]:
+    if raw[-1]:
         raise TextError("text does not end with NUL")
+    try:
+        items = raw.decode().split("\0")
+    except UnicodeDecodeError:
+        raise TextError("text is not UTF-8") from None
+    if not "".join(items).isprintable():
+        raise TextError("control characters in text")
+    may_be_long = len(raw) > MAX_VALUE_LENGTH
     pairs: list[tuple[str, str]] = []
     seen: set[str] = set()
-    for item in text.split(b"\0"):
+    for item in items:
         if not item:
             continue                        # padding that was counted into the data segment length
-        name, equals, value = item.partition(b"=")
+        key, equals, value = item.partition("=")
         if not equals:
             raise TextError("a key without '='")
-        if not _KEY_NAME.fullmatch(name):
+        if not _is_key_name(key):
             raise TextError("malformed key name")
-        if len(value) > MAX_VALUE_LENGTH:
+        if may_be_long and len(value.encode()) > MAX_VALUE_LENGTH:
             raise TextError("value too long")
-        try:
-            decoded = value.decode()
-        except UnicodeDecodeError:
-            raise TextError("value is not UTF-8") from None
-        if not decoded.isprintable():
-            raise TextError("control characters in a value")
         if len(pairs) == max_keys:
             raise TextError("too many keys")
-        key = name.decode("ascii")
         if key in seen and not repeated:
             raise TextError(f"{key} twice")
         seen.add(key)
-        pairs.append((key, decoded))
+        pairs.append((key, value))
     return pairs
 
 
 def encode_text(pairs: Iterable[tuple[str, str]]) -> bytes:
     """The text of these pairs."""
-    return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
+    return "".join([f"{key}={value}\0" for key, value in pairs]).encode()
 
 
 def parse_number(text: str) -> int | None:
     """A numerical-value (6.1): decimal without leading zeros, or 0x and hex digits, below 2^64; else None."""
-    if not _NUMBER.fullmatch(text):
+    if not _is_number(text):
         return None
     number = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
     return number if number < 1 << 64 else None
@@ -163,7 +163,7 @@ def encode_binary(data: bytes) -> str:
 
 # 6.1 standard-label: letters, digits and these marks. '#' is for X#, Y# and Z# keys; not all keys of the RFCs
 # begin with a capital (iSCSIProtocolLevel), so that is not asked for.
-_KEY_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9.\-+@_#]{0,%d}" % (MAX_KEY_LENGTH - 1))
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}", re.ASCII)
+_is_key_name = re.compile(rf"[A-Za-z][A-Za-z0-9.\-+@_#]{{0,{MAX_KEY_LENGTH - 1}}}").fullmatch
+_is_number = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}").fullmatch
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
