@@ -137,9 +137,9 @@ def chap_response(algorithm: int, identifier: int, secret: bytes, challenge: byt
     """The response of RFC 1994 4.1: hash of identifier, secret and challenge."""
     import hashlib  # OpenSSL is 4 MiB: only for who uses CHAP
 
-    return hashlib.new(
-        ALGORITHMS[algorithm], bytes((identifier,)) + secret + challenge, usedforsecurity=False
-    ).digest()
+    make = getattr(hashlib, ALGORITHMS[algorithm])
+    digest: bytes = make(bytes((identifier,)) + secret + challenge, usedforsecurity=False).digest()
+    return digest
 
 
 def _same(expected: bytes, response: bytes | None) -> bool:
@@ -195,9 +195,8 @@ class ChapTarget:
         if name is None or response_text is None:
             raise ChapFailed("no CHAP_N or CHAP_R", missing=True)
         secret = self._requirement.users.get(name)
-        # An unknown user costs the same work, with a secret that nobody has.
-        nobody = self._random_bytes(_CHALLENGE_LENGTH)
-        tried = secret if secret is not None else nobody
+        # An unknown user costs the same work.
+        tried = secret if secret is not None else bytes(_CHALLENGE_LENGTH)
         expected = chap_response(self._algorithm, self._identifier, tried, self._challenge)
         response = decode_binary(response_text, max_length=len(expected))
         right = _same(expected, response)

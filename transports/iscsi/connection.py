@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu import asc
@@ -29,7 +30,7 @@ from scsiemu.command import Buffer
 from scsiemu.sense import Sense
 from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, ConnectionState, RejectReason
 from transports.iscsi.framing import FramingError, PduReader, PlainCommand, gather
-from transports.iscsi.login import LoginLimits, LoginRefusal, LoginResult, LoginStatus, TargetLogin
+from transports.iscsi.login import LoginRefusal, LoginResult, LoginStatus, TargetLogin
 from transports.iscsi.login_policy import ConnectionPolicy
 from transports.iscsi.logout import log_out
 from transports.iscsi.pdu import (
@@ -98,7 +99,7 @@ class TargetConnection:
         self.peer = peer
         self.local = local
         self.group = group
-        self.address = ipaddress.ip_address(peer.partition("%")[0]) if peer else None
+        self.address = _address(peer) if peer else None
         self.state = ConnectionState.LOGIN
         self.deaf = False
         self.close_reason = ""
@@ -121,8 +122,7 @@ class TargetConnection:
         self.rest = False
         self._sunk: Pdu | None = None
         self._reader = PduReader()
-        limits = LoginLimits(command_window=node.limits.window)
-        self._login: TargetLogin | None = TargetLogin(ConnectionPolicy(self), limits)
+        self._login: TargetLogin | None = TargetLogin(ConnectionPolicy(self), node.login_limits)
         self._text: TextExchange | None = None
         self._counted = 0                   # bytes that the node counts as backlog
         self._nop_ttt = 0                   # TTT of a NOP-In of ours that waits for its answer, 0 for none
@@ -584,6 +584,12 @@ class TargetConnection:
                 max_cmd_sn=session.max_cmd_sn,
             )
         )
+
+
+@lru_cache(maxsize=256)
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The peers of most connections are few."""
+    return ipaddress.ip_address(peer.partition("%")[0])
 
 
 _METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]]] = {

@@ -21,7 +21,7 @@ It does NOT: more than one connection in a session (the policy refuses them), Ke
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from scsiemu._value import value
 from transports.iscsi.chap import ChapFailed, ChapRequirement, ChapTarget, OutstandingChallenges
@@ -82,8 +82,7 @@ class LoginRefusal:
     reason: str = ""
 
 
-@value
-class InitiatorIdentity:
+class InitiatorIdentity(NamedTuple):
     """Who says to be there (not yet authenticated). `name` is in normal form."""
 
     name: str
@@ -92,8 +91,7 @@ class InitiatorIdentity:
     tsih: int
 
 
-@value
-class TargetAccess:
+class TargetAccess(NamedTuple):
     """A policy's yes: the terms on which an initiator may log in to a target, or to discovery.
 
     Args:
@@ -109,8 +107,7 @@ class TargetAccess:
     alias: str = ""
 
 
-@value
-class LoginResult:
+class LoginResult(NamedTuple):
     """A login that has come to its end: what the session needs to know.
 
     Args:
@@ -170,8 +167,7 @@ class LoginLimits:
     command_window: int = 128                   # MaxCmdSN - ExpCmdSN + 1 in the responses
 
 
-@value
-class LoginStep:
+class LoginStep(NamedTuple):
     """What one request came to.
 
     Args:
@@ -197,7 +193,7 @@ class TargetLogin:
 
     def __init__(self, policy: LoginPolicy, limits: LoginLimits | None = None) -> None:
         self._policy = policy
-        self._limits = limits if limits is not None else LoginLimits()
+        self._limits = limits if limits is not None else _LIMITS
         self._text = TextBuffer(
             max_length=self._limits.text_length, max_pdus=self._limits.continued_pdus, max_keys=self._limits.keys
         )
@@ -206,7 +202,7 @@ class TargetLogin:
         self._identity: dict[str, str] = {}     # keys of the first text that may come again unchanged
         self._first: LoginRequest | None = None
         self._access: TargetAccess | None = None
-        self._negotiation = Negotiation(OperationalSettings())
+        self._negotiation: Negotiation          # with _access
         self._chap: ChapTarget | None = None
         self._security = _Security.NOTHING
         self._stat_sn = 0
@@ -259,8 +255,8 @@ class TargetLogin:
         else:
             self._check_authenticated()
             answers += self._negotiation.answer(pairs, Phase.OPERATIONAL, discovery=self._discovery)
-            if all(name != "MaxRecvDataSegmentLength" for name, _ in answers):
-                answers += self._negotiation.declare()      # not beside a Reject of theirs
+            if "MaxRecvDataSegmentLength" not in dict(answers):     # not beside a Reject of theirs
+                answers += self._negotiation.declare()
         if not request.flags & Flags.TRANSIT or not self._may_leave(request):
             return LoginStep(self._respond(request, answers, transit=False))
         self._stage = request.next_stage
@@ -354,7 +350,7 @@ class TargetLogin:
 
     def _answer_security(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         names = {name for name, _ in pairs}
-        if any(len(text) > 255 for name, text in pairs if KEYS[name].kind is Kind.DECLARED_NUMBER):
+        if any(len(text) > 255 and KEYS[name].kind is Kind.DECLARED_NUMBER for name, text in pairs):
             raise TextError("a number is too long")
         if self._security is _Security.NOTHING and names == {"AuthMethod"}:
             return self._choose_method(pairs[0][1])
@@ -472,6 +468,7 @@ class _Security:
     DONE: Final = "authenticated, or no need to be"
 
 
+_LIMITS = LoginLimits()
 _VERSION = 0                                    # of RFC 3720 to RFC 7143
 
 # (stage that we are in, CSG of the request) -> what NSG may be; None is a request without the T bit. -1 is the

@@ -34,6 +34,7 @@ from transports.iscsi.chap import ChapRequirement, OutstandingChallenges, Random
 from transports.iscsi.connection import TargetConnection
 from transports.iscsi.data_out import DataOutBudget
 from transports.iscsi.keys import OperationalSettings
+from transports.iscsi.login import LoginLimits
 from transports.iscsi.names import normalise_name
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ __all__ = ["EVERYONE", "InitiatorAccess", "IscsiTarget", "NodeLimits", "Portal",
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Initiator name, ISID, target (None: discovery), portal group tag.
+_Ports: TypeAlias = "tuple[str, bytes, IscsiTarget | None, int]"
 
 _EVENT_LIMIT: Final = 4096
 
@@ -192,6 +196,7 @@ class TargetNode:
         portals: told by SendTargets; more are added as they are opened.
 
     Attributes:
+        login_limits: those of each login.
         queue_limit: bytes of Data-In that a session may have on its way before its commands wait.
         accepting: new logins are taken.
         dirty: what `take_dirty` would give.
@@ -206,6 +211,7 @@ class TargetNode:
         portals: Iterable[Portal] = (),
     ) -> None:
         self.limits = limits if limits is not None else NodeLimits()
+        self.login_limits = LoginLimits(command_window=self.limits.window)
         self.random_bytes = random_bytes
         self.challenges = OutstandingChallenges()
         self.discovery_chap = discovery_chap
@@ -213,6 +219,7 @@ class TargetNode:
         self.targets: dict[str, IscsiTarget] = {}
         self.connections: dict[TargetConnection, None] = {}
         self.sessions: dict[int, Session] = {}              # by TSIH
+        self._by_ports: dict[_Ports, Session] = {}
         self.data_out_budget = DataOutBudget(self.limits.data_out_bytes)
         self.queue_limit = self.limits.queued_bytes
         self.accepting = True
@@ -286,24 +293,18 @@ class TargetNode:
         """Told by a connection: its session has ended."""
         if self.sessions.get(session.tsih) is session:
             del self.sessions[session.tsih]
+            del self._by_ports[_ports(session)]
             if session.target is not None:
                 self.settle_all(session.target)
 
     def add_session(self, session: Session) -> None:
         """Told by a connection that has logged in."""
         self.sessions[session.tsih] = session
+        self._by_ports[_ports(session)] = session
 
     def find_session(self, initiator_name: str, isid: bytes, entry: IscsiTarget | None, group: int) -> Session | None:
         """The session of these ports, if there is one: at most one may be (RFC 7143 4.4.3, ISID RULE)."""
-        for session in self.sessions.values():
-            if (
-                session.isid == isid
-                and session.initiator_name == initiator_name
-                and session.entry is entry
-                and session.connection.group == group
-            ):
-                return session
-        return None
+        return self._by_ports.get((initiator_name, isid, entry, group))
 
     def new_tsih(self) -> int:
         """A TSIH that is not in use and cannot be guessed; 0 where there are too many sessions."""
@@ -468,3 +469,7 @@ class TargetNode:
             "sessions": [session.statistics() for session in self.sessions.values()],
             "targets": {name: entry.target.statistics() for name, entry in self.targets.items()},
         }
+
+
+def _ports(session: Session) -> _Ports:
+    return session.initiator_name, session.isid, session.entry, session.connection.group

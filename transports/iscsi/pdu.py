@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from operator import attrgetter
 from struct import Struct
 from typing import ClassVar, Final, Self
 
@@ -94,7 +95,7 @@ class Pdu:
     def bhs(self, *, ahs_words: int = 0, data_length: int | None = None) -> bytes:
         """The 48 bytes of its BHS. `data_length` is len(data) unless told."""
         length = len(self.data) if data_length is None else data_length
-        values = [getattr(self, name) for name in _FIELDS[self.OPCODE]]
+        values = _FIELDS[self.OPCODE](self)
         opcode = self.OPCODE | (Opcode.IMMEDIATE if self.immediate else 0)
         before = self._BEFORE
         return self._STRUCT.pack(opcode, *values[:before], ahs_words << 24 | length, *values[before:])
@@ -510,7 +511,7 @@ PDU_CLASSES: Final[dict[int, type[Pdu]]] = {
 }
 
 _FIELDS = {
-    opcode: tuple(f.name for f in dataclasses.fields(cls) if not f.kw_only)
+    opcode: attrgetter(*(f.name for f in dataclasses.fields(cls) if not f.kw_only))
     for opcode, cls in PDU_CLASSES.items()
 }
 
