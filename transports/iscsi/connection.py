@@ -28,18 +28,18 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Buffer
 from scsiemu.sense import Sense
-from transports.iscsi.codes import BHS_LENGTH, NO_TAG, AsyncEvent, ConnectionState, RejectReason
+from transports.iscsi.codes import BHS_LENGTH, AsyncEvent, ConnectionState, RejectReason
 from transports.iscsi.framing import FramingError, PduReader, PlainCommand, gather
 from transports.iscsi.login import LoginRefusal, LoginResult, LoginStatus, TargetLogin
 from transports.iscsi.login_policy import ConnectionPolicy
 from transports.iscsi.logout import log_out
+from transports.iscsi.nop import receive_nop_out, send_nop_in
 from transports.iscsi.pdu import (
     AsyncMessage,
     BadPdu,
     DataOut,
     LoginRequest,
     LogoutRequest,
-    NopIn,
     NopOut,
     Pdu,
     Reject,
@@ -50,7 +50,7 @@ from transports.iscsi.pdu import (
 )
 from transports.iscsi.session import Session
 from transports.iscsi.task_management import manage_tasks
-from transports.iscsi.text_exchange import TextExchange
+from transports.iscsi.text_exchange import TextExchange, receive_text
 
 if TYPE_CHECKING:
     from transports.iscsi.node import TargetNode
@@ -83,15 +83,16 @@ class TargetConnection:
         at_once: after half of the commands that came together, or so many, `receive_data` leaves the rest for
             `proceed`, so that the answers can be sent meanwhile. 0, unless the transport sets it: leaves nothing.
         rest: `proceed` must be called before the next bytes are given, and before the buffer is used again.
+        text: the text exchange, once there was a Text Request.
+        nop_ttt: TTT of a NOP-In of ours that waits for its answer, 0 for none.
         close_reason: why it ends, for the log: never raw bytes of the peer.
     """
 
     __slots__ = (
         "_commands", "_counted", "_data_out_since", "_heard", "_last_heard", "_last_sent", "_limit_at", "_login",
-        "_nop_ttt", "_opened", "_part", "_reader", "_sent", "_sunk", "_text", "address", "at_once", "cid",
-        "close_reason", "data_digest", "deaf", "digests", "dirty", "group", "header_digest", "local",
-        "max_send_data", "node", "out", "peer", "plain_data_in", "queued", "rest", "session", "sink_itt",
-        "stat_sn", "state", "user",
+        "_opened", "_part", "_reader", "_sent", "_sunk", "address", "at_once", "cid", "close_reason", "data_digest",
+        "deaf", "digests", "dirty", "group", "header_digest", "local", "max_send_data", "node", "nop_ttt", "out",
+        "peer", "plain_data_in", "queued", "rest", "session", "sink_itt", "stat_sn", "state", "text", "user",
     )
 
     def __init__(self, node: TargetNode, *, peer: str, local: tuple[str, int], group: int, now: float) -> None:
@@ -123,9 +124,9 @@ class TargetConnection:
         self._sunk: Pdu | None = None
         self._reader = PduReader()
         self._login: TargetLogin | None = TargetLogin(ConnectionPolicy(self), node.login_limits)
-        self._text: TextExchange | None = None
+        self.text: TextExchange | None = None
         self._counted = 0                   # bytes that the node counts as backlog
-        self._nop_ttt = 0                   # TTT of a NOP-In of ours that waits for its answer, 0 for none
+        self.nop_ttt = 0
         # Times. _heard and _sent are flags that `advance` turns into times: the hot path reads no clock.
         self._opened = now
         self._heard = self._sent = False
@@ -340,44 +341,11 @@ class TargetConnection:
 
     # --- the other requests ------------------------------------------------------------------------------------
 
-    def _receive_nop_out(self, session: Session, pdu: NopOut) -> None:
-        if pdu.itt == NO_TAG:           # 11.18.2: the answer to a NOP-In of ours, or a sign of life
-            if pdu.ttt != NO_TAG and pdu.ttt == self._nop_ttt:
-                self._nop_ttt = 0
-            return
-        if not session.in_order(pdu, pdu.cmd_sn):
-            return
-        if pdu.ttt != NO_TAG or pdu.itt in session.tasks:
-            self.reject(RejectReason.INVALID_PDU_FIELD, pdu)
-            return
-        if self._over_cap(pdu):
-            return
-        self.send(
-            NopIn(
-                lun=pdu.lun, itt=pdu.itt, ttt=NO_TAG, stat_sn=self.next_stat_sn(), exp_cmd_sn=session.exp_cmd_sn,
-                max_cmd_sn=session.max_cmd_sn, data=bytes(pdu.data[: self.max_send_data]),
-            )
-        )
-
     def _receive_task_management(self, session: Session, pdu: TaskManagementRequest) -> None:
         if session.in_order(pdu, pdu.cmd_sn):
             manage_tasks(session, pdu)
 
-    def _receive_text(self, session: Session, pdu: TextRequest) -> None:
-        if not session.in_order(pdu, pdu.cmd_sn) or self._over_cap(pdu):
-            return
-        if self._text is None:
-            self._text = TextExchange(session)
-        response = self._text.receive(pdu)
-        if isinstance(response, int):
-            self.reject(response, pdu)
-            return
-        response.stat_sn = self.next_stat_sn()
-        response.exp_cmd_sn = session.exp_cmd_sn
-        response.max_cmd_sn = session.max_cmd_sn
-        self.send(response)
-
-    def _over_cap(self, pdu: Pdu) -> bool:
+    def over_cap(self, pdu: Pdu) -> bool:
         """Whether so much waits for the socket that a request with a long answer is refused."""
         if self.queued <= self.node.limits.queued_bytes:
             return False
@@ -510,7 +478,7 @@ class TargetConnection:
         self.node.forget(self)
         # No cycle is left, so that memory does not wait for a collector.
         self.session = None
-        self._text = None
+        self.text = None
         self._reader.sink = None
 
     def _end_session(self) -> None:
@@ -529,7 +497,7 @@ class TargetConnection:
             self._heard = False
             self._last_heard = now
             if self.state == ConnectionState.FULL_FEATURE:
-                self._nop_ttt = 0       # whatever came, somebody is there
+                self.nop_ttt = 0        # whatever came, somebody is there
         if self._sent or not self.queued:
             self._sent = False
             self._last_sent = now
@@ -539,7 +507,7 @@ class TargetConnection:
         if deadline is not None and now >= deadline[0]:
             self.drop(deadline[1])
         elif self._nop_due(now):
-            self._send_nop_in()
+            send_nop_in(self)
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called at the latest."""
@@ -548,7 +516,7 @@ class TargetConnection:
         if hard is not None:
             ends.append(hard[0])
         interval = self.node.limits.nop_interval
-        if interval and self.state == ConnectionState.FULL_FEATURE and not self._nop_ttt:
+        if interval and self.state == ConnectionState.FULL_FEATURE and not self.nop_ttt:
             ends.append(self._last_heard + interval)
         return min(ends, default=None)
 
@@ -560,7 +528,7 @@ class TargetConnection:
             ends.append((self._limit_at, "it did not end in time"))
         if self.state == ConnectionState.LOGIN:
             ends.append((self._opened + limits.login_seconds, "no login in time"))
-        if self._nop_ttt:
+        if self.nop_ttt:
             ends.append((self._last_heard + limits.nop_interval + limits.nop_timeout, "no answer to NOP-In"))
         if self.queued:
             ends.append((self._last_sent + limits.send_seconds, "the socket took nothing"))
@@ -570,20 +538,8 @@ class TargetConnection:
 
     def _nop_due(self, now: float) -> bool:
         interval = self.node.limits.nop_interval
-        waits = self.state != ConnectionState.FULL_FEATURE or self._nop_ttt
+        waits = self.state != ConnectionState.FULL_FEATURE or self.nop_ttt
         return bool(interval and not waits and now >= self._last_heard + interval)
-
-    def _send_nop_in(self) -> None:
-        session = self.session
-        assert session is not None
-        self._nop_ttt = (self.stat_sn & 0x7FFFFFFF) | 1
-        # 11.19.1: StatSN is the next one, and is not advanced.
-        self.send(
-            NopIn(
-                itt=NO_TAG, ttt=self._nop_ttt, stat_sn=self.stat_sn, exp_cmd_sn=session.exp_cmd_sn,
-                max_cmd_sn=session.max_cmd_sn,
-            )
-        )
 
 
 @lru_cache(maxsize=256)
@@ -593,10 +549,10 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 _METHODS: Final[dict[type[Pdu], Callable[[TargetConnection, Session, Any], None]]] = {
-    NopOut: TargetConnection._receive_nop_out,
+    NopOut: receive_nop_out,
     ScsiCommand: lambda connection, session, pdu: session.scsi_command(pdu),
     TaskManagementRequest: TargetConnection._receive_task_management,
-    TextRequest: TargetConnection._receive_text,
+    TextRequest: receive_text,
     LogoutRequest: log_out,
     # 11.16: at ErrorRecoveryLevel 0 there is nothing to ask again for.
     Snack: lambda connection, session, pdu: connection.reject(RejectReason.SNACK_REJECT, pdu),

@@ -24,9 +24,10 @@ from transports.iscsi.pdu import TextRequest, TextResponse
 from transports.iscsi.text import TextBuffer, TextError, encode_text
 
 if TYPE_CHECKING:
+    from transports.iscsi.connection import TargetConnection
     from transports.iscsi.session import Session
 
-__all__ = ["TextExchange"]
+__all__ = ["TextExchange", "receive_text"]
 
 _SEND_TARGETS: Final = "SendTargets"
 _DEFAULT_SETTINGS: Final = OperationalSettings()
@@ -132,3 +133,19 @@ class TextExchange:
             answers.append(("TargetName", entry.name))
             answers += [("TargetAddress", address) for address in node.addresses(entry, connection.local)]
         return answers
+
+
+def receive_text(connection: TargetConnection, session: Session, pdu: TextRequest) -> None:
+    """Answer a Text Request."""
+    if not session.in_order(pdu, pdu.cmd_sn) or connection.over_cap(pdu):
+        return
+    if connection.text is None:
+        connection.text = TextExchange(session)
+    response = connection.text.receive(pdu)
+    if isinstance(response, int):
+        connection.reject(response, pdu)
+        return
+    response.stat_sn = connection.next_stat_sn()
+    response.exp_cmd_sn = session.exp_cmd_sn
+    response.max_cmd_sn = session.max_cmd_sn
+    connection.send(response)
