@@ -221,6 +221,18 @@ def test_login_identity_repeated_unchanged() -> None:
     assert step.result is not None
 
 
+def test_login_requests_that_count() -> None:
+    """11.12.8: all requests of a login have the session's first CmdSN. Of an initiator that counts them (nmap does)
+    the last request says which that is."""
+    login = TargetLogin(Policy())
+    first = login.receive(request({**WHO, "AuthMethod": "None"}, SECURITY, OPERATIONAL, cmd_sn=9))
+    last = login.receive(request({}, OPERATIONAL, FULL, cmd_sn=10))
+
+    assert (first.response.exp_cmd_sn, last.response.exp_cmd_sn) == (9, 10)
+    assert last.result is not None
+    assert last.result.cmd_sn == 10
+
+
 def test_login_name_is_normalised() -> None:
     """Names are compared in their normal form (RFC 3722)."""
     login = TargetLogin(Policy())

@@ -27,7 +27,7 @@ __all__ = ["run"]
 INITIATORS = (
     (r"^http,", "curl"), (r"^vhost-user,.*linux-vhost", "Linux"),
     (r"^vhost-user,", "SeaBIOS"), (r"libiscsi.*iscsi-test", "iscsi-test-cu"),
-    (r"libiscsi.*:(iscsi-\w+)", r"\1"), (r"linux-kvm|qemu", "QEMU"),
+    (r"libiscsi.*:(iscsi-\w+)", r"\1"), (r"linux-kvm|qemu", "QEMU"), (r"org\.ipxe", "iPXE"),
 )
 
 _DONE = (Status.GOOD, Status.CONDITION_MET)

@@ -275,10 +275,9 @@ class TargetLogin:
             raise _Refused(LoginStatus.INITIATOR_ERROR, "data digest error")
         first = self._first
         assert first is not None
-        if (request.isid, request.tsih, request.cid, request.cmd_sn) != (
-            first.isid, first.tsih, first.cid, first.cmd_sn
-        ):
-            raise _Refused(LoginStatus.INITIATOR_ERROR, "ISID, TSIH, CID or CmdSN changed within the login")
+        # Its CmdSN should not change either (11.12.8); where it does (nmap counts), the last one holds.
+        if (request.isid, request.tsih, request.cid) != (first.isid, first.tsih, first.cid):
+            raise _Refused(LoginStatus.INITIATOR_ERROR, "ISID, TSIH or CID changed within the login")
         stage = request.current_stage
         transit = bool(request.flags & Flags.TRANSIT)
         if transit and request.flags & Flags.CONTINUE:
