@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import re
 import signal
@@ -96,26 +98,60 @@ def test_qemu_io_zero_discard_unaligned(disks: Served, require_tool: Callable[[s
     assert output.count("ops;") == len(commands) - 1
 
 
-def test_fio_verifies_through_qemu_nbd(disks: Served, tmp_path: Path, require_tool: Callable[[str], str]) -> None:
-    """fio's crc32c verification finds every block as written, 32 in flight, mixed sizes."""
-    nbd, fio = require_tool("qemu-nbd"), require_tool("fio")
-    socket = tmp_path / "nbd.sock"
-    server = subprocess.Popen([nbd, "-k", str(socket), "-t", "-f", "raw", "--cache=none", disks.urls[0]])
+@contextlib.contextmanager
+def nbd_export(tool: str, url: str, folder: Path) -> Iterator[str]:
+    """The unit as an export of qemu-nbd: its URI."""
+    socket = folder / "nbd.sock"
+    server = subprocess.Popen(
+        [tool, "-k", str(socket), "-t", "-f", "raw", "--cache=none", "--discard=unmap", "-e", "8", url]
+    )
     try:
         for _ in range(200):
             if socket.exists():
                 break
             time.sleep(0.05)
-        output = run(
-            fio, "--name=verify", "--ioengine=nbd", f"--uri=nbd+unix:///?socket={socket}", "--rw=randwrite",
-            "--bsrange=512-64k", "--iodepth=32", "--size=48M", "--verify=crc32c", "--do_verify=1",
-            "--verify_fatal=1", "--randrepeat=1", "--verify_state_save=0",
-        )
+        yield f"nbd+unix:///?socket={socket}"
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
 
+
+def test_fio_verifies_through_qemu_nbd(disks: Served, tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """fio's crc32c verification finds every block as written, 32 in flight, mixed sizes."""
+    nbd, fio = require_tool("qemu-nbd"), require_tool("fio")
+    with nbd_export(nbd, disks.urls[0], tmp_path) as uri:
+        output = run(
+            fio, "--name=verify", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite",
+            "--bsrange=512-64k", "--iodepth=32", "--size=48M", "--verify=crc32c", "--do_verify=1",
+            "--verify_fatal=1", "--randrepeat=1", "--verify_state_save=0",
+        )
+
     assert "err= 0" in output
+
+
+def test_nbdcopy_through_qemu_nbd(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """nbdcopy puts an image on the unit by several connections and fetches it; nbdinfo finds its holes as holes."""
+    nbd = require_tool("qemu-nbd", "qemu-utils")
+    copy, info = require_tool("nbdcopy", "libnbd-bin"), require_tool("nbdinfo", "libnbd-bin")
+    image, back = tmp_path / "image.raw", tmp_path / "back.raw"
+    sparse_image(image, 32 * MIB)
+    with serve("--disk", "32M") as served, nbd_export(nbd, served.urls[0], tmp_path) as uri:
+        told = json.loads(run(info, "--json", uri))["exports"][0]
+        run(copy, "--connections=4", "--requests=32", "--flush", str(image), uri)
+        run(copy, "--connections=4", uri, str(back))
+        extents = json.loads(run(info, "--map", "--json", uri))
+
+    assert told["export-size"] == 32 * MIB
+    assert told["can_trim"]
+    assert told["can_zero"]
+    assert image.read_bytes() == back.read_bytes()
+    assert sum(extent["length"] for extent in extents) == 32 * MIB
+    for extent in extents:
+        if extent["type"] != 0:         # a hole, or zeros, or both
+            piece = image.read_bytes()[extent["offset"] : extent["offset"] + extent["length"]]
+            assert not any(piece)
+    holes = sum(extent["length"] for extent in extents if extent["type"] != 0)
+    assert holes > 24 * MIB
 
 
 def test_iscsi_ls_lists_units(disks: Served, require_tool: Callable[[str], str]) -> None:
