@@ -51,6 +51,19 @@ dd if=/dev/zero of=/dev/sr0 bs=64k 2>&1 | grep -o 'No space left'
 """, kind="ram") == [r"  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0  \0   h", "No space left"]
 
 
+def test_optical_is_synchronised() -> None:
+    """fsync and fdatasync succeed on a disc, at any descriptor; a node without a driver refuses them."""
+    assert run_disc(sys.executable, "-c", """
+import errno, os
+fd = os.open("/dev/sr0", os.O_RDWR)
+os.write(fd, bytes(2048)); print(os.fsync(fd), os.fdatasync(fd))
+os.dup2(fd, 2); print(os.fsync(2)); os.dup2(fd, 9); os.write(9, b"x"); print(os.fsync(9))
+with open(__import__("tempfile").mkstemp()[1], "wb") as file: print(os.fsync(file.fileno())); os.unlink(file.name)
+try: os.fsync(os.open("/dev/sg0", os.O_RDWR))
+except OSError as error: print(errno.errorcode[error.errno])
+""", kind="ram") == ["None None", "None", "None", "None", "EINVAL"]
+
+
 def test_optical_in_sys() -> None:
     """What programs look for: block devices of /sys, /proc/devices, and what the drive can."""
     lines = run_disc("sh", "-c", """

@@ -99,7 +99,7 @@ def cases(name: str) -> Iterator[tuple[str, tuple[int, ...], int]]:
     for call in PATH_CALLS:
         if call.name in ARCHITECTURES[name].numbers:
             yield call.name, (), NOTIFY
-    for call in ("read", "write", "readv", "pwritev2", "fstat", "lseek"):
+    for call in ("read", "write", "readv", "pwritev2", "fstat", "lseek", "fsync", "fdatasync"):
         yield from ((call, (fd,), NOTIFY if fd < 3 or FIRST <= fd < END else ALLOW) for fd in (0, 2, 3, 799, 800, 1023,
                                                                                                1024))
     for call in ("dup", "dup3"):

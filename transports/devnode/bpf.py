@@ -42,7 +42,7 @@ _F_DUPFD_CLOEXEC: Final = 1030
 
 _ON_LOW_TOO: Final = (
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fstat",
-    "lseek",
+    "lseek", "fsync", "fdatasync",
 )
 _DUPLICATE: Final = ("dup", "dup2", "dup3")
 _IN_RANGE: Final = ("close", "fchdir")

@@ -106,6 +106,9 @@ class Driver(Protocol):
     def seek(self, handle: object, offset: int, whence: int) -> Steps[int]:
         """lseek(2). Raises Refused."""
 
+    def synchronize(self, handle: object) -> Steps[None]:
+        """fsync(2) and fdatasync(2). Raises Refused."""
+
     def ioctl(self, handle: object, memory: Memory, number: int, argument: int) -> Steps[int]:
         """ioctl(2) but those that the sg file has. Raises Refused."""
 

@@ -166,6 +166,11 @@ class DriverCalls:
         line, handle = self._opened(file)
         return self.start(line, line.driver.seek(handle, offset, whence), note, _same)
 
+    def synchronize(self, note: Notification, file: OpenFile) -> int:
+        """fsync(2) and fdatasync(2)."""
+        line, handle = self._opened(file)
+        return self.start(line, line.driver.synchronize(handle), note, lambda _: 0)
+
     def ioctl(self, note: Notification, file: OpenFile, number: int, argument: int) -> int:
         """ioctl(2) but those of sg."""
         line, handle = self._opened(file)

@@ -91,7 +91,7 @@ class FileCalls:
         self.handlers: dict[str, Callable[[Notification], int]] = {
             "ioctl": self._ioctl, "read": self._read, "write": self._write, "readv": self._read_vector,
             "writev": self._write_vector, "fstat": self._fstat, "close": self._close, "lseek": self._seek,
-            "fcntl": self._fcntl,
+            "fcntl": self._fcntl, "fsync": self._synchronize, "fdatasync": self._synchronize,
             "dup": self._dup, "dup2": self._dup_onto, "dup3": self._dup_onto,
             "fchdir": self._fchdir, "getdents": self._list_old, "getdents64": self._list,
             "getcwd": self._getcwd, "mmap": self._map,
@@ -190,6 +190,14 @@ class FileCalls:
         memory = ProcessMemory(self._listener, note)
         memory.write(note.arguments[1], stat_bytes(status, self._architecture.name))
         return 0
+
+    def _synchronize(self, note: Notification) -> int:
+        file = self._file(note)
+        if file is None:
+            return GO_ON
+        if file.line is None:
+            raise Refused(errno.EINVAL)
+        return self._drivers.synchronize(note, file)
 
     def _seek(self, note: Notification) -> int:
         file = self._file(note)

@@ -53,9 +53,10 @@ class OpticalDrive(MoreIoctls):
         """The last close(2): what was written goes to the disc, and the door is unlocked. Raises Refused."""
         assert isinstance(handle, OpticalHandle)
         failed = False
-        if handle.written:
-            handle.written = False
-            failed = not (yield from self.execute((_SYNCHRONIZE,))).good
+        try:
+            yield from self.synchronize(handle)
+        except Refused:
+            failed = True
         if self.locked and len(self.users) == 1 and not self.keep_locked:
             yield from self.lock_door(lock=False)
         if failed:
@@ -138,6 +139,14 @@ class OpticalDrive(MoreIoctls):
             raise Refused(errno.EINVAL)
         handle.position = to
         return to
+
+    def synchronize(self, handle: object) -> Steps[None]:
+        """fsync(2) and fdatasync(2): what was written goes to the disc. Raises Refused: EIO."""
+        assert isinstance(handle, OpticalHandle)
+        if handle.written:
+            handle.written = False
+            if not (yield from self.execute((_SYNCHRONIZE,))).good:
+                raise Refused(errno.EIO)
 
     def ioctl(self, handle: object, memory: Memory, number: int, argument: int) -> Steps[int]:
         """ioctl(2). Raises Refused."""

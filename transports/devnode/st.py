@@ -342,6 +342,11 @@ class TapeDrive(TapeOperations):
         yield from ()
         raise Refused(errno.ESPIPE)
 
+    def synchronize(self, handle: object) -> Steps[None]:
+        """Tapes have no fsync(2). Raises Refused."""
+        yield from ()
+        raise Refused(errno.EINVAL)
+
     # --- ioctl -----------------------------------------------------------------------------------------------------
 
     def ioctl(self, handle: object, memory: Memory, number: int, argument: int) -> Steps[int]:

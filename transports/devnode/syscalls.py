@@ -122,7 +122,7 @@ UNWATCHED: Final[dict[str, str]] = {
 FILE_CALLS: Final = (
     "read", "write", "close", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2",
     "ioctl", "fstat", "lseek", "fcntl", "dup", "dup2", "dup3", "fchdir", "mmap", "getdents", "getdents64", "getcwd",
-    "io_uring_setup",
+    "fsync", "fdatasync", "io_uring_setup",
 )
 
 
@@ -163,7 +163,7 @@ ARCHITECTURES: Final = {
     "x86_64": Architecture("x86_64", 0xC000003E, _COMMON | {
         "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "lseek": 8, "mmap": 9,
         "ioctl": 16, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "dup": 32, "dup2": 33,
-        "bind": 49, "fcntl": 72,
+        "bind": 49, "fcntl": 72, "fsync": 74, "fdatasync": 75,
         "truncate": 76, "getdents": 78, "getcwd": 79, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83,
         "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "readlink": 89, "chmod": 90, "chown": 92,
         "lchown": 94, "utime": 132, "mknod": 133, "setxattr": 188, "lsetxattr": 189, "getxattr": 191,
@@ -182,6 +182,7 @@ ARCHITECTURES: Final = {
         "close": 57,
         "getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67,
         "pwrite64": 68, "preadv": 69, "pwritev": 70, "readlinkat": 78, "newfstatat": 79, "fstat": 80,
+        "fsync": 82, "fdatasync": 83,
         "utimensat": 88, "bind": 200, "mmap": 222, "renameat2": 276, "preadv2": 286, "pwritev2": 287, "statx": 291,
     }, 277, 215, 0o40000, 0o100000),
 }
