@@ -1,8 +1,9 @@
-"""Defect management of DVD-RAM and BD-RE: clusters that cannot be written are replaced by spare ones (MMC-6 4.4, 4.5).
+"""Defect management of DVD-RAM and BD: clusters that cannot be written are replaced by spare ones (MMC-6 4.4, 4.5).
 
 A cluster is an ECC block. Spare clusters are what a format leaves of the disc, and on DVD-RAM the primary spare area
 before them, which is always there. A cluster is replaced as a whole, when it cannot be written, or not be read again by
-WRITE AND VERIFY. Nothing is certified: a format forgets the replacements, unless it is told to keep the list.
+WRITE AND VERIFY; pseudo-overwrite of a BD-R takes of them, too. Nothing is certified: a format forgets the
+replacements, unless it is told to keep the list.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from scsiemu.io_requests import Read, Write
 from scsiemu.sense import CheckCondition
 
 __all__ = [
-    "defective", "is_managed", "pieces", "spare_clusters", "store_managed", "supplementary_clusters", "verify_managed",
+    "defective", "is_managed", "pieces", "spare_clusters", "spares_left", "store_managed", "supplementary_clusters",
+    "verify_managed",
 ]
 
 _BLOCK: Final = 2048
-_MANAGED: Final = ("dvd-ram", "bd-re")
+_MANAGED: Final = ("dvd-ram", "bd-re", "bd-r")
 
 
 def supplementary_clusters(disc: Disc) -> int:
@@ -35,9 +37,14 @@ def spare_clusters(disc: Disc) -> int:
     return disc.primary + supplementary_clusters(disc)
 
 
+def spares_left(disc: Disc) -> int:
+    """Spare clusters that nothing has taken."""
+    return spare_clusters(disc) - disc.spares_used
+
+
 def is_managed(disc: Disc) -> bool:
     """Whether what cannot be written is replaced."""
-    return disc.random and disc.kind.name in _MANAGED and spare_clusters(disc) > 0
+    return disc.formatted and disc.kind.name in _MANAGED and spare_clusters(disc) > 0
 
 
 def pieces(disc: Disc, lba: int, count: int) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,7 @@ from scsiemu.io_requests import IoRequest
 
 __all__ = [
     "CD_PREGAP", "FORMS", "Asking", "Control", "DataMode", "Disc", "DiscUnusable", "SectorForm", "Session", "Track",
+    "may_be_formatted",
 ]
 
 T = TypeVar("T")
@@ -246,8 +247,8 @@ class Disc:
         cd_text: packs of CD-TEXT, 18 bytes each.
         writable: the store takes it and it is no image of a pressed disc.
         protected: persistent write protection.
-        spare: clusters that a BD-R of sequential recording with pseudo-overwrite can still replace; None: it has not
-            that.
+        overwrites: a BD-R of sequential recording that was formatted with pseudo-overwrite: spare clusters replace what
+            is written again.
         jumps, jump_interval, manual_jump: of layer jump recording (`layers`): jump addresses that were, blocks between
             them, the block before the one that was asked for (0: none).
         primary: clusters of the spare area that a DVD-RAM always has.
@@ -259,7 +260,7 @@ class Disc:
         self, kind: MediumKind, capacity: int, *, tracks: list[Track] | None = None,
         sessions: list[Session] | None = None, finalized: bool = False, random: bool = False, formatted: bool = False,
         profile: int | None = None, mcn: str = "", cd_text: bytes = b"", writable: bool = False,
-        protected: bool = False, identifier: int = 0, spare: int | None = None,
+        protected: bool = False, identifier: int = 0, overwrites: bool = False,
     ) -> None:
         self.kind = kind
         self.capacity = capacity
@@ -274,7 +275,7 @@ class Disc:
         self.writable = writable
         self.protected = protected
         self.identifier = identifier
-        self.spare = spare
+        self.overwrites = overwrites
         self.jumps: list[int] = []
         self.jump_interval = self.manual_jump = 0
         self.recorded = bytearray()
@@ -319,13 +320,15 @@ class Disc:
 
     @property
     def capacity_end(self) -> int:
-        """READ CAPACITY's number of blocks (MMC-6 6.18): of random media all of them, else up to the lead-out of the
-        last session that is closed, else what is recorded."""
+        """READ CAPACITY's number of blocks (MMC-6 6.18): of random media all of them, and of a BD-R that takes
+        pseudo-overwrite; else up to the lead-out of the last session that is closed, else what is recorded."""
         if self.random:
             return max((track.end for track in self.tracks if track.next > track.start), default=0)
         if self.sessions and self.kind.is_cd:
             last = self.in_session(self.sessions[-1].number)[-1]
             return last.end if last.fixed else self.sessions[-1].lead_out
+        if self.overwrites and self.tracks and not self.finalized:
+            return self.capacity
         return self.recorded_end
 
     @property
@@ -349,3 +352,8 @@ class Disc:
         if not self.writable or self.protected or self.kind.recording == Recording.PRESSED:
             return False
         return self.random or self.kind.erasable or not self.finalized
+
+
+def may_be_formatted(disc: Disc) -> bool:
+    """Whether a BD-R can still be formatted: that is possible once, before anything is recorded."""
+    return disc.blank and not disc.formatted

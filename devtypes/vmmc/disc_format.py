@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from crc32c import crc32c
 
-from devtypes.vmmc.defects import spare_clusters
+from devtypes.vmmc.defects import spare_clusters, spares_left
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Disc, DiscUnusable, Session, Track
 from devtypes.vmmc.packets import LINK
 from devtypes.vmmc.profiles import KINDS, PROFILE_NAMES, MediumKind
@@ -93,7 +93,7 @@ def encode(disc: Disc) -> bytes:
         "kind": disc.kind.name, "whole": disc.whole, "capacity": disc.capacity, "tracks": tracks, "sessions": sessions,
         "finalized": disc.finalized, "random": disc.random, "formatted": disc.formatted, "profile": disc.profile,
         "mcn": disc.mcn, "cd_text": disc.cd_text.hex(), "protected": disc.protected, "identifier": disc.identifier,
-        "recorded": disc.recorded.hex(), "spare": disc.spare,
+        "recorded": disc.recorded.hex(), "spare": spares_left(disc) if disc.overwrites else None,
         "jumps": disc.jumps, "jump_interval": disc.jump_interval, "manual_jump": disc.manual_jump,
         "replaced": sorted(disc.replaced.items()), "spares_used": disc.spares_used,
     }).encode()
@@ -120,11 +120,13 @@ def _decode(state: dict[str, Any], size: int) -> Disc:
         formatted=bool(state["formatted"]), profile=state["profile"], mcn=str(state["mcn"]),
         cd_text=bytes.fromhex(state["cd_text"]), protected=bool(state["protected"]),
         identifier=_number(state["identifier"], 0, 0xFFFFFFFF),
-        spare=None if state.get("spare") is None else _number(state["spare"], 0, kind.capacity),
+        overwrites=state.get("spare") is not None,
     )
     disc.whole = whole
     disc.primary = _primary_clusters(disc, size)
     disc.spares_used = _number(state.get("spares_used", 0), 0, spare_clusters(disc))
+    if disc.overwrites:
+        disc.spares_used = spare_clusters(disc) - _number(state["spare"], 0, spare_clusters(disc))
     for cluster, spare in state.get("replaced", ()):
         disc.replaced[_number(cluster, 0, capacity // kind.blocks - 1)] = _number(spare, 0, disc.spares_used - 1)
     if len(set(disc.replaced.values())) < len(disc.replaced):

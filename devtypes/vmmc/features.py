@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
-from devtypes.vmmc.disc import Disc
+from devtypes.vmmc.defects import is_managed
+from devtypes.vmmc.disc import Disc, may_be_formatted
 from devtypes.vmmc.events import Events
 from devtypes.vmmc.profiles import PROFILE_NAMES, RECORDABLE
 from scsiemu import asc
@@ -30,8 +31,8 @@ _BD: Final = frozenset((0x40, 0x41, 0x42, 0x43))
 _DASH_SEQUENTIAL: Final = frozenset((0x11, 0x14, 0x15, 0x16))
 _PLUS_WRITE_ONCE: Final = frozenset((0x1B, 0x2B))
 _RANDOM: Final = frozenset((0x12, 0x1A, 0x43))
-_FORMATTABLE: Final = frozenset((0x0A, 0x12, 0x13, 0x14, 0x1A, 0x41, 0x42, 0x43))
-_MANAGED: Final = frozenset((0x12, 0x42, 0x43))
+_FORMATTABLE: Final = frozenset((0x0A, 0x12, 0x13, 0x14, 0x1A, 0x41, 0x43))
+_MANAGED: Final = frozenset((0x12, 0x41, 0x42, 0x43))
 _ALL: Final = frozenset(PROFILE_NAMES)
 
 _Data = Callable[[Any], bytes]
@@ -94,6 +95,16 @@ def _profile_list(drive: Any) -> bytes:
     return b"".join(rows)
 
 
+def _formattable(disc: Disc) -> bool:
+    """A BD-R is formatted once, before it is written."""
+    return disc.kind.name != "bd-r" or may_be_formatted(disc)
+
+
+def _managed(disc: Disc) -> bool:
+    """A BD-R has spare areas once it is formatted with such."""
+    return disc.kind.name != "bd-r" or is_managed(disc)
+
+
 FEATURES: Final = (
     Feature(0x0000, "Profile List", 0, _profile_list),
     Feature(0x0001, "Core", 2, _core),
@@ -111,8 +122,8 @@ FEATURES: Final = (
         _CD_WRITE | _DASH_SEQUENTIAL | {0x41}, needs_room=True,
     ),
     # RENoSA, Expand, QCert, Cert; RRM.
-    Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, needs_room=True),
-    Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED),
+    Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, True, _formattable),
+    Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED, False, _managed),
     Feature(0x0025, "Write Once", 1, _random_readable, frozenset((0x41, 0x42)), needs_room=True),
     Feature(
         0x0026, "Restricted Overwrite", 0, _fixed(""), frozenset((0x0A, 0x13)), True, lambda disc: disc.random,
@@ -133,7 +144,7 @@ FEATURES: Final = (
     Feature(0x0037, "CD-RW Media Write Support", 0, _fixed("00ff0000"), frozenset((0x0A,)), needs_room=True),
     Feature(
         0x0038, "BD-R Pseudo-Overwrite", 0, _fixed("00000000"), frozenset((0x41,)), True,
-        lambda disc: disc.spare is not None,
+        lambda disc: disc.overwrites,
     ),
     Feature(0x003B, "DVD+R Dual Layer", 0, _fixed("01000000"), frozenset((0x2B,))),
     Feature(0x0040, "BD Read", 1, _fixed("00000000" + "0000000600000000" * 3), _BD),

@@ -6,9 +6,11 @@ lists is what it takes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from devtypes.vmmc import layouts
+from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.borders import (
     ADD,
     FULL,
@@ -22,9 +24,10 @@ from devtypes.vmmc.borders import (
     grow_border,
     reopen,
 )
-from devtypes.vmmc.disc import Asking, Disc, Track
+from devtypes.vmmc.disc import Asking, Disc, Track, may_be_formatted
 from devtypes.vmmc.disc_format import DATA_START, make_random
 from devtypes.vmmc.packets import LINK, fitting
+from devtypes.vmmc.profiles import Family
 from devtypes.vmmc.recording import NOT_WRITABLE
 from devtypes.vmmc.writing import Writing
 from scsiemu import asc
@@ -39,14 +42,17 @@ __all__ = ["BlankType", "Formatting"]
 _IMMED: Final = 0x02
 _RESTRICTED_OVERWRITE: Final = 0x13
 _BD_R_SEQUENTIAL, _BD_R_RANDOM = 0x41, 0x42
-_PSEUDO_OVERWRITE, _RANDOM, _SEQUENTIAL = 0, 1, 2      # FORMAT SUB-TYPE of BD-R
+_PSEUDO_OVERWRITE, _SEQUENTIAL, _RANDOM = 0, 1, 2      # FORMAT SUB-TYPE of BD-R (MMC-5 6.5.4.2.1.6)
 
 # Format types by kind of disc.
 _TYPES: Final = {
     "dvd-ram": (0x00, 0x01), "dvd+rw": (0x00, 0x26), "bd-re": (0x00, 0x30, 0x31), "bd-r": (0x00, 0x32),
 }
-_SPARE_AS_ASKED: Final = 0x30                               # spare areas are what the number of blocks leaves
+_SPARE_AS_ASKED: Final = frozenset((0x30, 0x32))            # spare areas are what the number of blocks leaves
 _WHOLE: Final = frozenset((0x26, 0x31))                     # types without spare areas
+# Blocks of a BD with as large spare areas as there can be, and with the smallest: of 12219392.
+_BD, _BD_LEAST, _BD_MOST = 12219392, 5796864, 12088320
+_WITH_BLOCK_LENGTH: Final = frozenset((("dvd-ram", 0x00), ("dvd-ram", 0x01), ("bd-re", 0x31)))
 _ALL_OF_IT: Final = frozenset((0, 0xFFFFFFFF))              # NUMBER OF BLOCKS that is none
 _FORMAT_CODE, _LEGACY_CODE = 1, 7
 _SESSION, _GROW_BIT = 0x80, 0x40                            # of the descriptor of format code 7 (MMC-2 6.1.5)
@@ -158,7 +164,21 @@ class Formatting(Writing):
             return ()
         if disc.kind.name in PACKETS:
             return border_formats(disc)
-        return tuple((number, self._blocks(disc, number), 0) for number in _TYPES.get(disc.kind.name, ()))
+        if disc.kind.name == "bd-r" and not may_be_formatted(disc):
+            return ()
+        return tuple(row for number in _TYPES.get(disc.kind.name, ()) for row in self._rows(disc, number))
+
+    def _rows(self, disc: Disc, number: int) -> Iterator[tuple[int, int, int]]:
+        """What a format type makes: with default, with the largest and with the smallest spare areas where they are as
+        asked for. The type dependent parameter is the length of a block, or of a BD how many clusters are spare."""
+        default, step = self._blocks(disc, number), disc.kind.blocks
+        parameter = BLOCK if (disc.kind.name, number) in _WITH_BLOCK_LENGTH else 0
+        if disc.kind.family == Family.BD and number == 0:
+            parameter = (disc.whole - default) // step
+        yield number, default, parameter
+        if number in _SPARE_AS_ASKED:
+            yield number, disc.whole * _BD_LEAST // _BD // step * step, 0
+            yield number, disc.whole * _BD_MOST // _BD // step * step, 0
 
     @staticmethod
     def _blocks(disc: Disc, number: int) -> int:
@@ -199,24 +219,26 @@ class Formatting(Writing):
     def _asked_format(self, disc: Disc, data: bytes) -> tuple[int, int]:
         """Blocks and format type of the parameter list. Raises CheckCondition."""
         blocks, number = int.from_bytes(data[4:8], "big"), data[8] >> 2
-        most = next((most for listed, most, _ in self.format_capacities(disc) if listed == number), None)
-        if most is None:
+        if disc.kind.name == "bd-r" and not may_be_formatted(disc):
+            raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
+        listed = [count for listed, count, _ in self.format_capacities(disc) if listed == number]
+        if not listed:
             raise _invalid(8)
+        most = listed[0]
         step = PACKETS.get(disc.kind.name, disc.kind.blocks)
         if number in range(GROW, QUICK + 1):                # any number, which is rounded up; 0 is none
             blocks += -blocks % step
             if blocks > most or (number == ADD and not blocks):
                 raise _invalid(4)
             return blocks, number
-        if blocks in _ALL_OF_IT or disc.kind.name in ("dvd+rw", "bd-r"):
+        if disc.kind.name == "bd-r" and data[8] & 3 > _RANDOM:
+            raise _invalid(8)
+        if disc.kind.name == "bd-r" and number == 0:        # with default spare areas, whatever is asked for
+            return most, number
+        if blocks in _ALL_OF_IT or disc.kind.name == "dvd+rw":
             blocks = min(blocks or most, most)
-        if blocks > (disc.whole if number == _SPARE_AS_ASKED else most) or blocks % step:
+        if blocks > max(listed) or blocks % step or (number in _SPARE_AS_ASKED and blocks < min(listed)):
             raise _invalid(4)
-        if disc.kind.name == "bd-r":
-            if data[8] & 3 > _SEQUENTIAL:
-                raise _invalid(8)
-            if not disc.blank or disc.formatted:        # once and for all
-                raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
         return blocks, number
 
     def _grow(self, disc: Disc, number: int, blocks: int) -> Steps:
@@ -253,7 +275,7 @@ class Formatting(Writing):
             disc.profile = _RESTRICTED_OVERWRITE
         elif disc.kind.name == "bd-r":
             disc.profile = _BD_R_RANDOM if subtype == _RANDOM else _BD_R_SEQUENTIAL
-            disc.spare = (disc.whole - blocks) // disc.kind.blocks if subtype == _PSEUDO_OVERWRITE else None
+            disc.overwrites = subtype == _PSEUDO_OVERWRITE
         if disc.profile != _BD_R_SEQUENTIAL:
             make_random(disc, blocks, packet=PACKETS.get(disc.kind.name, 0))
         if number == QUICK:
@@ -271,7 +293,7 @@ class Formatting(Writing):
 
 def _begins_packet(track: Track, lba: int) -> bool:
     """Whether a track can be erased from an address on: in packets, from where one begins."""
-    if not track.incremental:
+    if not (track.incremental and (track.packet or track.form.name != "block")):
         return True
     if track.packet:
         return (lba - track.start) % track.packet == 0

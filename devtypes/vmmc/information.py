@@ -13,7 +13,8 @@ from typing import Final
 from devtypes.vmmc import layouts
 from devtypes.vmmc.base import BLOCK
 from devtypes.vmmc.borders import open_border
-from devtypes.vmmc.disc import CD_PREGAP, FORMS, DataMode, Disc, Track
+from devtypes.vmmc.defects import spares_left
+from devtypes.vmmc.disc import CD_PREGAP, FORMS, DataMode, Disc, Track, may_be_formatted
 from devtypes.vmmc.layers import is_jumping, jump_address, last_jump, recorded_ranges
 from devtypes.vmmc.sector import lba_to_msf
 from devtypes.vmmc.tray_commands import TrayCommands
@@ -33,6 +34,8 @@ _NO_ADDRESS: Final = bytes((0xFF,)) * 4
 _INVISIBLE: Final = 0xFF
 _FORMATTED, _UNFORMATTED, _NO_MEDIUM = 2, 1, 3       # 3: or the last session has no lead-out yet
 _AS_ASKED, _AT_INTERVALS = 1, 2         # LJRS
+_PLUS_R: Final = ("dvd+r", "dvd+r-dl")      # RT with BLANK zero is a track that is complete
+_BD_R: Final = 0x41
 
 
 class DiscStatus:
@@ -64,14 +67,16 @@ class Information(TrayCommands):
             open_tracks = sum(1 for track in disc.tracks if not track.complete)
             limit = 1 if disc.kind.is_cd else 3
             return Completion(struct.pack(">HBxHHHH", 10, 0x20, most, len(disc.tracks), limit, open_tracks))
-        if cdb.data_type == 2 and disc.spare is not None:
-            return Completion(struct.pack(">HBxIII", 14, 0x40, disc.spare, disc.spare, disc.spare))
+        if cdb.data_type == 2 and disc.overwrites:
+            return Completion(struct.pack(">HBxIII", 14, 0x40, *[spares_left(disc)] * 3))
         raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="data_type")
 
     def disc_status(self, disc: Disc) -> tuple[int, int]:
         """Disc status and state of the last session."""
         if open_border(disc) is not None:
             return (DiscStatus.INCOMPLETE, DiscStatus.INCOMPLETE)
+        if disc.kind.name == "dvd-ram":                     # neither blank nor closed, ever
+            return (DiscStatus.OTHERS, DiscStatus.SESSION_COMPLETE)
         if disc.random or disc.finalized:
             return (DiscStatus.COMPLETE, DiscStatus.SESSION_COMPLETE)
         if disc.blank:
@@ -183,7 +188,9 @@ class Information(TrayCommands):
         free = max(end - self.next_writable(track), 0) if appendable else 0
         recorded = track.next > track.start and not random
         data_mode = track.form.data_mode if not blank else DataMode.UNKNOWN
-        flags = track.reserved << 7 | blank << 6 | track.incremental << 5 | bool(track.packet) << 4 | data_mode
+        reserved = track.reserved or (disc.kind.name in _PLUS_R and track.complete)
+        incremental = self.is_incremental(disc, track)
+        flags = reserved << 7 | blank << 6 | incremental << 5 | bool(track.packet) << 4 | data_mode
         size = end - track.start
         mode, jump, jumped = 0, 0, 0
         if is_jumping(disc):
@@ -199,6 +206,10 @@ class Information(TrayCommands):
             track.number >> 8, track.session >> 8, 0,
             track.start & 0xFFFFFFFF, jump, jumped,
         )
+
+    def is_incremental(self, disc: Disc, track: Track) -> bool:
+        """PACKET/INC: written in packets. A BD-R always is."""
+        return track.incremental or disc.profile == _BD_R
 
     def next_writable(self, track: Track) -> int:
         """The next writable address of a track; of one that is full its end."""
@@ -217,12 +228,13 @@ class Information(TrayCommands):
             most = 449849
             current = struct.pack(">II", most, _NO_MEDIUM << 24 | BLOCK)
             return Completion(bytes((0, 0, 0, len(current))) + current)
-        if disc.blank and not disc.formatted:
+        if may_be_formatted(disc):
             current = struct.pack(">II", disc.capacity, _UNFORMATTED << 24 | BLOCK)
         elif open_border(disc) is not None:
             current = struct.pack(">II", disc.whole, _NO_MEDIUM << 24 | BLOCK)
         else:
-            current = struct.pack(">II", disc.capacity_end or disc.capacity, _FORMATTED << 24 | BLOCK)
+            blocks = disc.capacity if disc.kind.name == "bd-r" else disc.capacity_end or disc.capacity
+            current = struct.pack(">II", blocks, _FORMATTED << 24 | BLOCK)
         rows = b"".join(
             struct.pack(">II", blocks, form << 26 | parameter)
             for form, blocks, parameter in self.format_capacities(disc)

@@ -15,7 +15,7 @@ from typing import Final
 from devtypes.vmmc.base import Ongoing
 from devtypes.vmmc.borders import extend, restricted, restricted_place
 from devtypes.vmmc.cue_sheet import CuePlan
-from devtypes.vmmc.defects import is_managed, store_managed
+from devtypes.vmmc.defects import is_managed, spares_left, store_managed
 from devtypes.vmmc.disc import CD_PREGAP, FORMS, Asking, Control, Disc, SectorForm, Session, Track
 from devtypes.vmmc.disc_format import decode, encode, native_track, save
 from devtypes.vmmc.information import LEAD_IN
@@ -46,6 +46,7 @@ _BIT: Final = 8
 _LONGEST_LEAD_OUT: Final = 6750         # 1:30
 _MOST_PACKET: Final = 0xFFFF
 _TWO_LAYERS: Final = "dvd-r-dl"
+_NOT_INCREMENTAL: Final = frozenset((WriteType.SESSION_AT_ONCE, WriteType.LAYER_JUMP))
 _LINKED: Final = ("dvd-r", "dvd-rw", "dvd-r-dl")        # have a linking loss area (ECMA-359, ECMA-338)
 
 # By data block type: bytes of a block, name of the form that a data track keeps (MMC-6 table 654).
@@ -156,7 +157,7 @@ class Recorder(OpticalModes):
             raise CheckCondition(_UNFORMATTED)
         if self.plan is not None:
             return self._planned_place(self.plan, lba, count)
-        if disc.spare is not None and (over := disc.track_at(lba)) is not None and lba < over.next:
+        if disc.overwrites and (over := disc.track_at(lba)) is not None and lba < over.next:
             return self._replaced_place(disc, over, lba, count)
         track = next((each for each in disc.tracks if not each.complete and each.start <= lba < each.end), None)
         track = track or self.invisible_track(disc)
@@ -199,7 +200,7 @@ class Recorder(OpticalModes):
         """Pseudo-overwrite: what is recorded is replaced by clusters of the spare area (MMC-6 4.5.3.6)."""
         if lba + count > track.next:
             raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
-        if _clusters(disc, lba, count) > (disc.spare or 0):
+        if _clusters(disc, lba, count) > spares_left(disc):
             raise CheckCondition(asc.NO_DEFECT_SPARE_LOCATION_AVAILABLE)
         return track, 2048
 
@@ -252,6 +253,16 @@ class Recorder(OpticalModes):
         return bool(self.parameters.write_type == WriteType.PACKET and self.parameters.fp)
 
     # --- RAW -------------------------------------------------------------------------------------------------------
+
+    def writes_incrementally(self, disc: Disc) -> bool:
+        """Whether the next track of a DVD-R or DVD-RW is written incrementally: neither at once nor in layer jumps."""
+        return disc.kind.name in _LINKED and self.parameters.write_type not in _NOT_INCREMENTAL
+
+    def is_incremental(self, disc: Disc, track: Track) -> bool:
+        """What is not there yet is going to be as the write parameters say."""
+        if track in disc.tracks or disc.random:
+            return super().is_incremental(disc, track)
+        return super().is_incremental(disc, track) or self.writes_incrementally(disc)
 
     def writes_raw(self, disc: Disc) -> bool:
         """Whether the host makes everything of the session that comes next."""
@@ -320,8 +331,8 @@ class Recorder(OpticalModes):
             extend(disc, track, lba + blocks)
         elif disc.random:
             self._mark(disc, lba, blocks)
-        elif disc.spare is not None and lba < track.next:
-            disc.spare -= _clusters(disc, lba, blocks)
+        elif disc.overwrites and lba < track.next:
+            disc.spares_used += _clusters(disc, lba, blocks)
         elif is_jumping(disc):
             advance(disc, track, lba + blocks)
         else:
@@ -371,7 +382,7 @@ class Recorder(OpticalModes):
         track = native_track(
             disc, invisible.number, invisible.session, invisible.start, invisible.end,
             self._form_now() if cd else "block", control=self._control() if cd else Control.DATA,
-            recorded=invisible.start, complete=False,
+            recorded=invisible.start, complete=False, incremental=not cd and self.writes_incrementally(disc),
         )
         if cd:
             self._shape_track(track)
@@ -481,7 +492,7 @@ class Recorder(OpticalModes):
         for track in disc.tracks:
             missing = -track.next % step
             if not track.complete and missing and track.next + missing <= track.end:
-                yield from Write(track.place(track.next), missing * 2048, bytes(missing * 2048))
+                yield from self._store(track, track.next, bytes(missing * 2048), 2048, missing)
                 if is_jumping(disc):
                     advance(disc, track, track.next + missing)
                 else:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from devtypes.vmmc import layouts
-from devtypes.vmmc.defects import spare_clusters, supplementary_clusters
+from devtypes.vmmc.defects import spare_clusters, spares_left, supplementary_clusters
 from devtypes.vmmc.disc import Disc
 from devtypes.vmmc.information import Information
 from devtypes.vmmc.layers import LAYER_STRUCTURES, layers_are_settled
@@ -176,6 +176,5 @@ def _bd_cartridge(disc: Disc) -> bytes:
 
 def _bd_spare(disc: Disc) -> bytes:
     """Unused spare blocks, allocated spare blocks."""
-    step, spare = disc.kind.blocks, supplementary_clusters(disc)
-    unused = disc.spare if disc.spare is not None else spare - disc.spares_used
-    return struct.pack(">III", 0, unused * step, spare * step)
+    step = disc.kind.blocks
+    return struct.pack(">III", 0, spares_left(disc) * step, supplementary_clusters(disc) * step)

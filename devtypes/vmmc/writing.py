@@ -161,7 +161,7 @@ class Writing(Recorder):
         form = "mode1" if disc.kind.is_cd else "block"
         track = native_track(
             disc, room.number, room.session, room.start, room.start + size, form, control=4, recorded=room.start,
-            complete=False, reserved=True,
+            complete=False, reserved=True, incremental=self.writes_incrementally(disc),
         )
         track.pregap = CD_PREGAP * disc.kind.is_cd
         disc.tracks.append(track)

@@ -115,7 +115,7 @@ class RandomMachine(RuleBasedStateMachine):
         self.burner = Burner(kind, store=self.store)
         self.safe = copy.deepcopy(self.disc.borders), set(self.disc.written)
         if kind in ("dvd+rw", "bd-re", "bd-r"):
-            assert self._format(FORMATS[kind], self.disc.whole, subtype=int(kind == "bd-r")) is None
+            assert self._format(FORMATS[kind], self.disc.whole, subtype=2 * (kind == "bd-r")) is None
             self.disc.borders = [Border(0, self.disc.whole)]
             self.disc.cached = set(range(self.disc.whole))
             self._saved()
@@ -205,7 +205,8 @@ class RandomMachine(RuleBasedStateMachine):
         if not disc.borders:
             assert self.burner.disc() == (0, 0, 1)
             return
-        assert self.burner.disc() == ((1, 1) if disc.growing else (2, 3)) + (len(disc.borders),)
+        state = (3, 3) if disc.kind == "dvd-ram" else (1, 1) if disc.growing else (2, 3)
+        assert self.burner.disc() == (*state, len(disc.borders))
         for number, border in enumerate(disc.borders, 1):
             told = self.burner.track(number)
             assert (told["start"], told["session"]) == (border.start, number)

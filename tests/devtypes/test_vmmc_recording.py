@@ -362,42 +362,6 @@ def test_random_media(kind: str, number: int, profile: int) -> None:
     assert burner.write(3200, image(8)) == (asc.INVALID_PACKET_SIZE if packet else None)
 
 
-def test_bd_r_random_is_written_once() -> None:
-    """A BD-R that was formatted for random recording takes each cluster once (profile 42h)."""
-    burner = Burner("bd-r")
-    listed = bytes((0, 0, 0, 8)) + struct.pack(">II", 16000, 0x32 << 26 | 1 << 24)
-    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).good
-    assert burner.data("GET CONFIGURATION", allocation_length=8)[7] == 0x42
-    assert burner.write(64, image(32)) is None
-    assert burner.write(64, image(32)) == asc.INVALID_ADDRESS_FOR_WRITE
-    assert burner.write(0, image(32)) is None
-
-
-def test_bd_r_pseudo_overwrite() -> None:
-    """What is recorded is replaced while clusters are spare; READ DISC INFORMATION counts them (MMC-6 4.5.3.6)."""
-    burner = Burner("bd-r")
-    listed = bytes((0, 0, 0, 8)) + struct.pack(">II", 16000, 0x32 << 26)
-    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).code is None
-    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=listed).code == (
-        asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM
-    )
-    resources = ("READ DISC INFORMATION", {"data_type": 2, "allocation_length": 16})
-    assert burner.data(resources[0], **resources[1]) == struct.pack(">HBxIII", 14, 0x40, *[(ROOM - 16000) // 32] * 3)
-    burner.drive.loaded.spare = 3           # the others are used up
-    assert burner.write(0, image(96)) is None
-    assert burner.close(1, 1) is None
-    assert burner.write(40, image(8)) is None
-    assert burner.write(60, image(8)) is None
-    assert burner.write(40, image(1)) == asc.NO_DEFECT_SPARE_LOCATION_AVAILABLE
-    assert burner.write(90, image(8)) == asc.INVALID_ADDRESS_FOR_WRITE
-
-    assert burner.data(resources[0], **resources[1])[4:8] == bytes(4)
-    assert burner.track(2)["next"] == 96
-    before = image(64)
-    expected = before[36 * BLOCK : 40 * BLOCK] + image(8) + before[48 * BLOCK : 60 * BLOCK] + image(8)
-    assert burner.data("READ(10)", lba=36, transfer_length=32) == expected
-
-
 def test_dvd_r_dl_layer_jump() -> None:
     """The next writable address leaps to layer 1 at a jump, and back when its piece is full (MMC-6 4.4.4)."""
     room = 2 * 320
@@ -572,3 +536,23 @@ class SessionMachine(RuleBasedStateMachine):
 
 TestSessionMachine = SessionMachine.TestCase
 TestSessionMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.parametrize(("kind", "write_type", "blank", "complete"), [
+    ("dvd-r", 0, 0b011, 0b001), ("dvd-rw", 0, 0b011, 0b001), ("dvd-r", 2, 0b010, 0b000),
+    ("dvd+r", 0, 0b010, 0b100), ("dvd+r-dl", 0, 0b010, 0b100), ("bd-r", 0, 0b011, 0b001), ("dvd-r-dl", 4, 0b010, 0),
+])
+def test_track_states(kind: str, write_type: int, blank: int, complete: int) -> None:
+    """RT, BLANK and PACKET/INC of the track that is not there yet, and of one that is closed, as drives have them."""
+    burner = Burner(kind, blocks=65536)
+    burner.parameters(write_type=write_type)
+    before = burner.track(1)["flags"] >> 5
+    assert burner.write(0, image(32)) is None
+    assert burner.close(1, 1) is None
+
+    assert (before, burner.track(1)["flags"] >> 5) == (blank, complete)
+
+
+def test_disc_status_of_a_dvd_ram() -> None:
+    """A DVD-RAM is neither blank, nor appendable, nor complete: 11b, with a complete session."""
+    assert Burner("dvd-ram").disc() == (3, 3, 1)

@@ -98,7 +98,7 @@ def test_restricted_overwrite(drive: Drive) -> None:
 @clause("MMC-6 4.5")
 def test_random_recording_once(drive: Drive) -> None:
     """A BD-R that is formatted for random recording is profile 42h: each cluster is written once, in any order."""
-    assert drive.format(0x32, drive.formats()[0x32], subtype=1).good
+    assert drive.format(0x32, drive.formats()[0x32], subtype=2).good
     drive.settle()
     assert drive.profile == 0x42
     drive.written(320, blocks(32, 1))
