@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checked_by import FOLDER, Recording
+from optical_jobs import Run, needs_nodes, run_jobs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,6 +18,14 @@ def recorder_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ[FOLDER] = str(folder)
     yield folder
     del os.environ[FOLDER]
+
+
+@pytest.fixture
+def on_drives(material: Path, tmp_path: Path) -> Run:
+    """Run scripts, each with a drive and a folder of its own, in which is the material of its module, all at once; the
+    lines that they say, by name."""
+    needs_nodes()
+    return lambda jobs: run_jobs(jobs, material, tmp_path)
 
 
 @pytest.hookimpl(wrapper=True)

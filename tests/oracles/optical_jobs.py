@@ -18,9 +18,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "devnode"))
 
 from devnode_world import ROOT, needs_nodes  # the harness of the nodes' tests
 
-__all__ = ["FRAMES", "ROOT", "Jobs", "Run", "needs_nodes", "run_jobs", "wave_file", "waves"]
+__all__ = [
+    "FRAMES", "GROW", "LOG", "READ_BACK", "WODIM", "Jobs", "Run", "needs_nodes", "run_jobs", "run_script", "wave_file",
+    "waves",
+]
 
 FRAMES = 588                    # samples of a CD sector
+
+# What scripts have in common: programs as they are called, what they say only where they fail, and reading back.
+WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
+GROW = "growisofs -use-the-force-luke=notray"
+LOG = "> log 2>&1 || cat log"
+READ_BACK = "dd if=/dev/sr0 bs=64k 2>/dev/null | cmp -n $(stat -c %s one.iso) - one.iso && echo same\n"
 
 # By a name of its own: the medium with options of the drive, and a script that has it.
 Jobs = dict[str, tuple[str, str]]
@@ -43,18 +52,22 @@ def wave_file(path: Path, samples: bytes) -> None:
         file.writeframes(samples)
 
 
+def run_script(units: list[str], script: str, material: Path, place: Path) -> subprocess.Popen[str]:
+    """A shell in a folder with the material that has units as device nodes; what it says goes into a pipe."""
+    shutil.copytree(material, place, symlinks=True, dirs_exist_ok=True)
+    return subprocess.Popen(
+        [*program(), "exec", "--state", ".", *units, "--", "sh", "-c", script],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
+    )
+
+
 def run_jobs(jobs: Jobs, material: Path, folder: Path) -> dict[str, list[str]]:
     """The lines that each script says, by name. Each has the material in its folder. Burning programs mostly wait."""
     needs_nodes()
     running = {}
     for name, (medium, script) in jobs.items():
-        place = folder / name
-        shutil.copytree(material, place, symlinks=True)
-        running[name] = subprocess.Popen(
-            [*program(), "exec", "--state", ".", "--optical", f"disc,blank={medium}", "--", "sh", "-c", script],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=place,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"},
-        )
+        running[name] = run_script(["--optical", f"disc,blank={medium}"], script, material, folder / name)
     try:
         return {
             name: [line.strip() for line in process.communicate(timeout=100)[0].splitlines()]

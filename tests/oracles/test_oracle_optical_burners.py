@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checked_by import program
-from optical_jobs import ROOT, Run, needs_nodes, run_jobs, wave_file, waves
+from optical_jobs import GROW, LOG, READ_BACK, WODIM, Run, needs_nodes, run_script, wave_file, waves
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
@@ -20,10 +19,6 @@ TOOLS = (
     "wodim", "genisoimage", "isoinfo", "cdrskin", "xorriso", "growisofs", "dvd+rw-format", "cdparanoia", "cd-info",
     "sg_get_config", "sdparm", "cdrwtool", "udfinfo",
 )
-WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
-GROW = "growisofs -use-the-force-luke=notray"
-READ_BACK = "dd if=/dev/sr0 bs=64k 2>/dev/null | cmp -n $(stat -c %s one.iso) - one.iso && echo same\n"
-LOG = "> log 2>&1 || cat log"
 BOTH = """osirrox -indev /dev/sr0 -extract / out > log 2>&1
 cmp out/one d-one/one && cmp out/two d-two/two && echo both
 """
@@ -50,17 +45,10 @@ def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.fixture
-def burn(material: Path, tmp_path: Path) -> Run:
-    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name."""
-    needs_nodes()
-    return lambda jobs: run_jobs(jobs, material, tmp_path)
-
-
 # --- CDs -----------------------------------------------------------------------------------------------------------
 
 
-def test_wodim(burn: Run) -> None:
+def test_wodim(on_drives: Run) -> None:
     """Track at once, by a cue sheet, raw: final then, so that burning again fails. CD-RW: blanked and burnt again."""
     once = f"""
 {WODIM} $MODE one.iso {LOG}
@@ -68,7 +56,7 @@ def test_wodim(burn: Run) -> None:
 isoinfo -R -f -i /dev/sr0; wodim dev=/dev/sg0 -toc 2>/dev/null | grep -c track:
 {WODIM} $MODE two.iso > log 2>&1 && echo burnt again; {READ_BACK}
 """
-    assert burn({
+    assert on_drives({
         "tao": ("cd-r", "MODE=-tao" + once),
         "sao": ("cd-r", "MODE=-sao" + once),
         "raw": ("cd-r", "MODE=-raw96r" + once),
@@ -93,17 +81,14 @@ def test_wodim_beside_other_units(material: Path, tmp_path: Path) -> None:
     """A drive that is not LUN 0 is burnt, too, although wodim writes the LUN into its CDBs."""
     needs_nodes()
     script = f"wodim dev=/dev/sg1 -s gracetime=2 -tao one.iso {LOG}\n{READ_BACK}"
-    done = subprocess.run(
-        [*program(), "exec", "--disk", "1M", "--optical", f"{tmp_path}/disc,blank=cd-r", "--", "sh", "-c", script],
-        capture_output=True, text=True, check=False, timeout=100, cwd=material,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert done.stdout.split() == ["same"], done.stdout + done.stderr
+    units = ["--disk", "1M", "--optical", "disc,blank=cd-r"]
+    said, _ = run_script(units, script, material, tmp_path).communicate(timeout=100)
+    assert said.split() == ["same"]
 
 
-def test_cdrskin(burn: Run) -> None:
+def test_cdrskin(on_drives: Run) -> None:
     """Two sessions, the second with the first one's files, each track at once; then blanked, and session at once."""
-    assert burn({"sessions": ("cd-rw", f"""
+    assert on_drives({"sessions": ("cd-rw", f"""
 cdrskin dev=/dev/sr0 -multi -tao one.iso {LOG}
 info=$(cdrskin dev=/dev/sr0 -msinfo 2>/dev/null)
 genisoimage -quiet -R -C $info -M /dev/sr0 -o next.iso d-two {LOG}
@@ -117,9 +102,9 @@ cdrskin dev=/dev/sr0 -sao one.iso > log 2>&1 && echo burnt again
 """)}) == {"sessions": ["both", "same"], "cd-r": ["same"]}
 
 
-def test_packets(burn: Run) -> None:
+def test_packets(on_drives: Run) -> None:
     """wodim writes packets, of a fixed size too, and a second session of them; cdrwtool formats a CD-RW for UDF."""
-    assert burn({
+    assert on_drives({
         "variable": ("cd-r", f"{WODIM} -packet one.iso {LOG}\n{READ_BACK}"),
         "fixed": ("cd-rw", f"{WODIM} -packet pktsize=16 one.iso {LOG}\n{READ_BACK}"),
         "sessions": ("cd-r", f"""
@@ -139,7 +124,7 @@ udfinfo /dev/sr0 2>/dev/null | grep -e ^blocks= -e integrity
     }
 
 
-def test_audio_is_ripped_bit_exact(burn: Run) -> None:
+def test_audio_is_ripped_bit_exact(on_drives: Run) -> None:
     """Two tracks of sound are burnt; cdparanoia and cd-read get every sample as it was, cd-info finds the tracks.
 
     With -g cdparanoia uses version 2 of the sg interface.
@@ -156,7 +141,7 @@ cd-read --no-header --cdrom-device=/dev/sr0 -m audio -s 5 -e 9 -o raw > log 2>&1
 tail -c +45 one.wav | cmp -n 11760 -i 11760:0 - raw && echo sectors
 cd-info --no-cddb --no-device-info -C /dev/sr0 2>/dev/null | grep 'audio  false' | cut -d: -f1
 """
-    assert burn({
+    assert on_drives({
         "wodim": ("cd-r", f"{WODIM} -sao{rip}"), "raw": ("cd-r", f"{WODIM} -raw96r{rip}"),
         "cdrskin": ("cd-rw", f"cdrskin dev=/dev/sr0 -tao{rip}"),
     }) == {
@@ -168,7 +153,7 @@ cd-info --no-cddb --no-device-info -C /dev/sr0 2>/dev/null | grep 'audio  false'
 # --- DVDs and BDs --------------------------------------------------------------------------------------------------
 
 
-def test_growisofs(burn: Run) -> None:
+def test_growisofs(on_drives: Run) -> None:
     """An image is burnt, a second one is grown onto it, and both files are there; dvd+rw-mediainfo knows the medium."""
     grow = f"""
 {GROW} -Z /dev/sr0 -R -quiet d-one {LOG}
@@ -177,7 +162,7 @@ def test_growisofs(burn: Run) -> None:
 dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep Mounted | cut -d, -f2
 """
     media = ("dvd-r", "dvd-rw", "dvd+r", "dvd+r-dl", "dvd+rw", "dvd-ram", "bd-r", "bd-re")
-    assert burn({medium: (medium, grow) for medium in media}) == {
+    assert on_drives({medium: (medium, grow) for medium in media}) == {
         medium: ["both", NAMES[medium] + "+POW" * (medium == "bd-r")] for medium in media
     }
 
@@ -192,18 +177,15 @@ def test_growisofs_splits_layers(material: Path, tmp_path: Path) -> None:
 {READ_BACK}
 dvd+rw-mediainfo /dev/sr0 2>&1 | grep -o -e 'L0 Data.*' -e 'Disc status.*'
 """
-    done = subprocess.run(
-        [*program(), "exec", "--optical", f"{tmp_path}/disc,blank=dvd+r-dl", "--", "sh", "-c", script],
-        capture_output=True, text=True, check=False, timeout=100, cwd=material,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert done.stdout.splitlines() == [
+    units = ["--optical", "disc,blank=dvd+r-dl"]
+    said, _ = run_script(units, script, material, tmp_path).communicate(timeout=100)
+    assert said.splitlines() == [
         "splitting layers at 240 blocks", "same", "L0 Data Zone Capacity: 240*2KB, can no longer be set",
         "Disc status:           complete",
-    ], done.stdout + done.stderr
+    ]
 
 
-def test_xorriso(burn: Run) -> None:
+def test_xorriso(on_drives: Run) -> None:
     """Two sessions on every medium, the second with the first one's files; on a DVD-R DL all in one."""
     two = f"""
 xorriso -dev /dev/sr0 -map d-one / -commit_eject none {LOG}
@@ -214,10 +196,10 @@ xorriso -dev /dev/sr0 -map d-two / -commit_eject none {LOG}
     jobs["dvd-r-dl"] = (
         "dvd-r-dl", f"xorriso -dev /dev/sr0 -close on -map d-one / -map d-two / -commit_eject none {LOG}\n{BOTH}"
     )
-    assert burn(jobs) == {medium: ["both"] for medium in NAMES}
+    assert on_drives(jobs) == {medium: ["both"] for medium in NAMES}
 
 
-def test_format_and_overwrite(burn: Run) -> None:
+def test_format_and_overwrite(on_drives: Run) -> None:
     """dvd+rw-format formats; then two programs write from the beginning, one after the other."""
     over = f"""
 dvd+rw-format -force /dev/sr0 {LOG}; dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep Mounted | cut -d, -f2
@@ -227,7 +209,7 @@ xorriso -as cdrecord dev=/dev/sr0 one.iso {LOG}; {READ_BACK}
     media = {
         "dvd+rw": "DVD+RW", "bd-re": "BD-RE", "dvd-rw": "DVD-RW Restricted Overwrite", "dvd-ram": "DVD-RAM",
     }
-    assert burn({medium: (medium, over) for medium in media} | {
+    assert on_drives({medium: (medium, over) for medium in media} | {
         "blanked": ("dvd-rw", f"""
 dvd+rw-format -force /dev/sr0 {LOG}
 {GROW} -Z /dev/sr0=two.iso {LOG}
@@ -240,10 +222,10 @@ dvd+rw-mediainfo /dev/sr0 | grep -e Mounted -e 'Disc status'
     }
 
 
-def test_dvd_rw_formats(burn: Run) -> None:
+def test_dvd_rw_formats(on_drives: Run) -> None:
     """dvd+rw-format makes a DVD-RW one whole border, or a quick one that growisofs and xorriso write into and grow."""
     state = "dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep -e 'status' -e 'State of' | cut -d: -f2\n"
-    assert burn({
+    assert on_drives({
         "full": ("dvd-rw", f"""
 dvd+rw-format -force=full /dev/sr0 {LOG}
 {state}
@@ -282,7 +264,7 @@ dvd+rw-format -blank=full /dev/sr0 {LOG}
 # --- what is in the drive ------------------------------------------------------------------------------------------
 
 
-def test_tools_know_the_medium(burn: Run) -> None:
+def test_tools_know_the_medium(on_drives: Run) -> None:
     """sg_get_config, sdparm, wodim, cdrskin and libcdio end well with every blank medium."""
     ask = """
 sg_get_config --current /dev/sr0 > log || echo sg_get_config $?; grep -c 'feature' log
@@ -291,7 +273,7 @@ sdparm --command=capacity /dev/sr0 > log || echo capacity $?
 wodim dev=/dev/sg0 -checkdrive -prcap > log 2>&1 || cat log; cdrskin dev=/dev/sr0 -v -minfo > log 2>&1 || cat log
 cd-drive -i /dev/sr0 > log 2>&1 || cat log; grep -o 'Can read.*CD-R .*: Yes' log | tr -s ' '
 """
-    found = burn({medium: (medium, ask) for medium in NAMES})
+    found = on_drives({medium: (medium, ask) for medium in NAMES})
 
     assert {medium: lines[1:] for medium, lines in found.items()} == {
         medium: ["Can read CD-R : Yes"] for medium in NAMES
@@ -299,7 +281,7 @@ cd-drive -i /dev/sr0 > log 2>&1 || cat log; grep -o 'Can read.*CD-R .*: Yes' log
     assert all(int(lines[0]) > 12 for lines in found.values())
 
 
-def test_sg_dd_where_no_burning_program_goes(burn: Run) -> None:
+def test_sg_dd_where_no_burning_program_goes(on_drives: Run) -> None:
     """DVD-R DL with layer jumps, and BD-R in random recording: growisofs and xorriso know these profiles, and do not
     write them, so that mode page and format come from sdparm and sg_raw, blocks from sg_dd, closing from sg_raw."""
     to = "of=/dev/sg0 bs=2048"
@@ -315,7 +297,7 @@ sg_raw -n /dev/sg0 35 00 00 00 00 00 00 00 00 00 {LOG}; sg_raw -n /dev/sg0 5b 00
 dvd+rw-mediainfo /dev/sr0 | grep -e status: -e 'Last Layer'; {READ_BACK}
 """
     random = f"""
-printf '\\0\\0\\0\\010\\0\\0\\0\\0\\311\\0\\0\\0' > format; sg_raw -s 12 -i format /dev/sg0 04 11 00 00 00 00 {LOG}
+printf '\\0\\0\\0\\010\\0\\0\\0\\0\\312\\0\\0\\0' > format; sg_raw -s 12 -i format /dev/sg0 04 11 00 00 00 00 {LOG}
 sg_get_config --current /dev/sr0 2> log | grep 'Current profile'
 growisofs -use-the-force-luke=notray -Z /dev/sr0=one.iso 2>&1 | grep -c "doesn't appear to be"
 sg_dd if=two.iso {to} bpt=32 seek=6400 {LOG}; sg_dd if=one.iso {to} bpt=32 {LOG}
@@ -323,7 +305,7 @@ sg_dd if=two.iso {to} bpt=32 count=32 2>&1 | grep -o 'Invalid address for write'
 sg_dd if=/dev/sg0 of=found bs=2048 bpt=32 skip=6400 count=$(($(stat -c %s two.iso) / 2048)) {LOG}
 cmp found two.iso && echo two; {READ_BACK}
 """
-    assert burn({"jump": ("dvd-r-dl,size=1114112", jump), "random": ("bd-r", random)}) == {
+    assert on_drives({"jump": ("dvd-r-dl,size=1114112", jump), "random": ("bd-r", random)}) == {
         "jump": [
             "Current profile: DVD-R dual layer jump recording", "1",
             "Additional sense: Invalid address for write", "sg_write failed, seek=256",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from optical_jobs import FRAMES, Run, needs_nodes, run_jobs, wave_file, waves
+from optical_jobs import FRAMES, LOG, WODIM, Run, wave_file, waves
 
 from devtypes.vmmc.sector import RAW_SIZE, mode_1_sector, mode_2_sector, xa_sector
 
@@ -17,9 +17,7 @@ TOOLS = (
     "wodim", "readom", "cdrdao", "cd-info", "icedax", "eject", "setcd", "cd-discid", "iso-read", "genisoimage",
     "sg_start", "cd-paranoia", "cdrskin",
 )
-WODIM = "wodim dev=/dev/sg0 -s gracetime=2"
 DAO = "cdrdao write -n --device /dev/sg0 --driver generic-mmc"
-LOG = "> log 2>&1 || cat log"
 RAW_READ = "rm -f o.bin; cdrdao read-cd --read-raw --device /dev/sg0 --datafile o.bin o.toc > log 2>&1 || cat log"
 INFO = "cd-info --no-cddb --no-device-info -C /dev/sr0 2> /dev/null"
 SECTORS = 320
@@ -70,17 +68,10 @@ def material(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.fixture
-def work(material: Path, tmp_path: Path) -> Run:
-    """Run scripts, each with a drive and a folder of its own, all at once; the lines that they say, by name."""
-    needs_nodes()
-    return lambda jobs: run_jobs(jobs, material, tmp_path)
-
-
 # --- what a program makes itself, and what the drive makes ----------------------------------------------------------
 
 
-def test_sectors_of_wodim(work: Run, tmp_path: Path) -> None:
+def test_sectors_of_wodim(on_drives: Run, tmp_path: Path) -> None:
     """wodim makes whole sectors and P to W with its own EDC, ECC and Q in RAW; with a cue sheet the drive makes them.
 
     `readom -clone` reads both: every byte is the same, of data and of sound.
@@ -91,7 +82,7 @@ def test_sectors_of_wodim(work: Run, tmp_path: Path) -> None:
             jobs[f"{name}-{mode}"] = (
                 "cd-r", f"{WODIM} -{mode} {what} {LOG}; readom dev=/dev/sg0 -clone f=o.bin {LOG}"
             )
-    assert work(jobs) == {name: [] for name in jobs}
+    assert on_drives(jobs) == {name: [] for name in jobs}
     read = {name: (tmp_path / name / "o.bin").read_bytes() for name in jobs}
 
     assert len(read["data-sao"]) == SECTORS * (RAW_SIZE + 96)
@@ -104,13 +95,13 @@ def test_sectors_of_wodim(work: Run, tmp_path: Path) -> None:
         assert sector == mode_1_sector(lba, data[lba * 2048 : (lba + 1) * 2048])
 
 
-def test_sectors_of_cdrdao(work: Run, tmp_path: Path) -> None:
+def test_sectors_of_cdrdao(on_drives: Run, tmp_path: Path) -> None:
     """cdrdao makes every kind of sector with its own EDC and ECC in RAW; with a cue sheet the drive makes them."""
     kinds = ("mode1", "form1", "form2", "mix", "mode2", "mixed")
     jobs = {
         f"{kind}{raw}": ("cd-r", f"{DAO}{raw} {kind}.toc {LOG}; {RAW_READ}") for kind in kinds for raw in ("", "-raw")
     }
-    assert work(jobs) == {name: [] for name in jobs}
+    assert on_drives(jobs) == {name: [] for name in jobs}
     read = {name: (tmp_path / name / "o.bin").read_bytes() for name in jobs}
 
     for kind in kinds:
@@ -134,10 +125,10 @@ def test_sectors_of_cdrdao(work: Run, tmp_path: Path) -> None:
 # --- what is on a disc ----------------------------------------------------------------------------------------------
 
 
-def test_cdrdao_text_and_codes(work: Run, tmp_path: Path) -> None:
+def test_cdrdao_text_and_codes(on_drives: Run, tmp_path: Path) -> None:
     """CD-TEXT, catalogue number, ISRC, the pause before a track and its flags: burnt by cdrdao, told by it again, by
     cd-info and by icedax; cd-discid has the times. What was burnt is ripped by icedax and cd-paranoia as it was."""
-    found = work({"text": ("cd-rw", f"""
+    found = on_drives({"text": ("cd-rw", f"""
 {DAO}:0x10 text.toc {LOG}
 cdrdao read-toc --device /dev/sr0 o.toc > log 2>&1 || cat log
 grep -v -e '^$' -e '^//' -e SIZE_INFO -e '  0,' -e '0}}' o.toc; echo ---
@@ -185,14 +176,14 @@ for t in 1 2; do cd-paranoia -q -d /dev/sr0 $t p$t.wav 2> log || cat log; done
     assert len(want) == SECTORS * FRAMES * 4
 
 
-def test_cdrdao_disc_info(work: Run) -> None:
+def test_cdrdao_disc_info(on_drives: Run) -> None:
     """What cdrdao says of a blank disc, of one that another session can follow, and after blanking."""
     ask = "cdrdao disk-info --device /dev/sg0 2> /dev/null | grep -e RW -e empty -e Sess -e Last -e App -e Toc -e Total"
     blank = [
         "CD-RW                : yes", "Total Capacity       : 79:57:72 (359847 blocks, 702/807 MB)",
         "CD-R empty           : yes",
     ]
-    assert work({"info": ("cd-rw", f"""
+    assert on_drives({"info": ("cd-rw", f"""
 {ask}; cdrdao msinfo --device /dev/sg0 2> /dev/null
 {DAO} --multi form1.toc {LOG}; {ask}; cdrdao msinfo --device /dev/sg0 2> /dev/null
 cdrdao blank --blank-mode full --device /dev/sg0 {LOG}; {ask}
@@ -208,9 +199,9 @@ cdrdao blank --blank-mode full --device /dev/sg0 {LOG}; {ask}
     ]}
 
 
-def test_readers_of_data(work: Run) -> None:
+def test_readers_of_data(on_drives: Run) -> None:
     """readom copies a disc block by block, iso-read takes a file out of it, both as it was."""
-    assert work({"read": ("cd-r", f"""
+    assert on_drives({"read": ("cd-r", f"""
 mkdir files; cp form2 files; genisoimage -quiet -R -o one.iso files; {WODIM} -tao one.iso {LOG}
 readom dev=/dev/sg0 f=copy.iso {LOG}; cmp -n $(stat -c %s one.iso) one.iso copy.iso && echo copied
 iso-read -i /dev/sr0 -e /FORM2.\\;1 -o taken > log 2>&1 || iso-read -i /dev/sr0 -e form2 -o taken {LOG}
@@ -220,7 +211,7 @@ cmp -n $(stat -c %s one.iso) one.iso o.bin && echo read
 """)}) == {"read": ["copied", "taken", "1", "read"]}
 
 
-def test_atip_and_capabilities(work: Run) -> None:
+def test_atip_and_capabilities(on_drives: Run) -> None:
     """What wodim and cdrskin make of ATIP, page 2Ah and feature 37h, of a CD-R and a CD-RW; then of a burnt disc."""
     ask = f"""
 wodim dev=/dev/sg0 -atip 2> /dev/null | grep -e erasable -e 'lead out:' -e Manufacturer:
@@ -241,7 +232,7 @@ cdrskin dev=/dev/sr0 -minfo 2> /dev/null | grep -e '^disk status' -e '^number of
         "1: 00:02:00  000000 data   false  no", "disk status:              complete", "number of sessions:       1",
         "1     1 Data   0          319        320",
     ]
-    assert work({"r": ("cd-r", ask), "rw": ("cd-rw", ask)}) == {
+    assert on_drives({"r": ("cd-r", ask), "rw": ("cd-rw", ask)}) == {
         "r": ["Is not erasable", *both], "rw": ["Is erasable", *both],
     }
 
@@ -249,10 +240,10 @@ cdrskin dev=/dev/sr0 -minfo 2> /dev/null | grep -e '^disk status' -e '^number of
 # --- working the drive ----------------------------------------------------------------------------------------------
 
 
-def test_eject_and_setcd(work: Run) -> None:
+def test_eject_and_setcd(on_drives: Run) -> None:
     """eject and setcd open and close the tray, lock it and set the speed; each sees what the other has done."""
     look = "setcd -i /dev/sr0 | tail -n +2 | head -1"
-    assert work({"tray": ("cd-rw", f"""
+    assert on_drives({"tray": ("cd-rw", f"""
 {WODIM} -tao data {LOG}
 {look}
 eject -v /dev/sr0 | tail -1; {look}
