@@ -38,8 +38,8 @@ class ReservationClass:
     `DeviceServer.conflict_class`.
     """
 
-    ALWAYS: Final = "always"        # never conflicts: INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE, PR IN
-    PERSISTENT_ALLOWED: Final = "persistent allowed"  # conflicts with RESERVE only: TEST UNIT READY, READ CAPACITY
+    ALWAYS: Final = "always"        # never conflicts: INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE, READ CAPACITY
+    PERSISTENT_ALLOWED: Final = "persistent allowed"  # conflicts with RESERVE only: TEST UNIT READY
     READ: Final = "read"            # also conflicts with Exclusive Access for unregistered nexuses: READ, MODE SENSE
     WRITE: Final = "write"          # also conflicts with Write Exclusive: WRITE, MODE SELECT, FORMAT UNIT
     SPECIAL: Final = "special"      # the CDB decides

@@ -101,12 +101,12 @@ class Defects(DiskReports):
         return self.block_size + (PI_SIZE if self.pi_type else 0)
 
     @operation(
-        0x3E, "READ LONG(10)", layouts.READ_LONG_10, data=DataDirection.IN, conflict=ReservationClass.READ,
+        0x3E, "READ LONG(10)", layouts.READ_LONG_10, data=DataDirection.IN, conflict=ReservationClass.WRITE,
         needs_ready=True, standard="SBC-3 5.19",
     )
     @operation(
         0x9E, "READ LONG(16)", layouts.READ_LONG_16, service_action=0x11, data=DataDirection.IN,
-        conflict=ReservationClass.READ, needs_ready=True, standard="SBC-3 5.20",
+        conflict=ReservationClass.WRITE, needs_ready=True, standard="SBC-3 5.20",
     )
     def read_long(self, command: Command, cdb: CdbFields) -> Result:
         """A block as it is kept, marked unreadable or not; with CORRCT marked blocks are errors."""

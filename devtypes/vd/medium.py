@@ -68,7 +68,7 @@ class Medium(Geometry):
 
     @operation(
         0x25, "READ CAPACITY(10)", layouts.READ_CAPACITY_10, data=DataDirection.IN,
-        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, standard="SBC-4 5.17",
+        conflict=ReservationClass.ALWAYS, needs_ready=True, standard="SBC-4 5.17",
     )
     def read_capacity_10(self, command: Command, cdb: CdbFields) -> Completion:
         """The last LBA, FFFFFFFFh where it needs READ CAPACITY(16), and the block size."""
@@ -76,7 +76,7 @@ class Medium(Geometry):
 
     @operation(
         0x9E, "READ CAPACITY(16)", layouts.READ_CAPACITY_16, service_action=0x10, data=DataDirection.IN,
-        conflict=ReservationClass.PERSISTENT_ALLOWED, needs_ready=True, allocation="allocation_length",
+        conflict=ReservationClass.ALWAYS, needs_ready=True, allocation="allocation_length",
         standard="SBC-4 5.18",
     )
     def read_capacity_16(self, command: Command, cdb: CdbFields) -> Completion:
@@ -92,10 +92,10 @@ class Medium(Geometry):
     # --- START STOP UNIT ---------------------------------------------------------------------------------------
 
     def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
-        """SPC-5 table 70: START STOP UNIT that only starts is let through by persistent reservations."""
+        """SBC-4 table 13, SPC-2 table B.1: START STOP UNIT that only starts is let through by reservations."""
         if operation.opcode == 0x1B:
             harmless = cdb.start and not cdb.power_condition
-            return ReservationClass.PERSISTENT_ALLOWED if harmless else ReservationClass.WRITE
+            return ReservationClass.ALWAYS if harmless else ReservationClass.WRITE
         return super().conflict_class(command, operation, cdb)
 
     @operation(
@@ -187,7 +187,7 @@ class Medium(Geometry):
 
     @operation(
         0xAB, "READ MEDIA SERIAL NUMBER", layouts.READ_MEDIA_SERIAL_NUMBER, service_action=0x01,
-        data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length",
+        data=DataDirection.IN, conflict=ReservationClass.ALWAYS, needs_ready=True, allocation="allocation_length",
         available=is_removable, standard="SPC-5 6.30",
     )
     def read_media_serial_number(self, command: Command, cdb: CdbFields) -> Completion:

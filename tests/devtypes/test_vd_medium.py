@@ -171,6 +171,39 @@ def test_start_stop_under_reservation(start: int, conflict: bool) -> None:
     assert (result.status == 0x18) == conflict
 
 
+@pytest.mark.parametrize(("name", "fields", "conflict"), [
+    ("READ CAPACITY(10)", {}, False), ("READ CAPACITY(16)", {}, False), ("START STOP UNIT", {"start": 1}, False),
+    ("START STOP UNIT", {"start": 0}, True), ("START STOP UNIT", {"start": 1, "power_condition": 2}, True),
+    ("TEST UNIT READY", {}, True), ("READ(10)", {"transfer_length": 1}, True), ("READ MEDIA SERIAL NUMBER", {}, False),
+])
+def test_commands_under_unit_reservation(name: str, fields: dict[str, int], conflict: bool) -> None:
+    """What RESERVE of another nexus lets through (SPC-2 tables 9 and B.1)."""
+    bench = Bench(removable=True)
+    assert bench.another().command("RESERVE(6)").good
+
+    assert (bench.do(name, **fields).status == 0x18) == conflict
+
+
+@pytest.mark.parametrize(("kind", "name", "fields", "conflict"), [
+    (1, "READ LONG(10)", {"byte_transfer_length": BLOCK}, True), (1, "READ(10)", {"transfer_length": 1}, False),
+    (1, "READ LONG(16)", {"byte_transfer_length": BLOCK}, True), (1, "GET LBA STATUS(16)", {}, False),
+    (1, "READ DEFECT DATA(12)", {}, False), (3, "READ DEFECT DATA(12)", {}, True), (3, "READ(10)", {}, True),
+    (3, "READ CAPACITY(16)", {}, False), (3, "READ MEDIA SERIAL NUMBER", {}, False), (1, "UNMAP", {}, True),
+    (1, "SYNCHRONIZE CACHE(10)", {}, True), (1, "PRE-FETCH(10)", {}, False), (3, "PRE-FETCH(10)", {}, True),
+    (1, "VERIFY(10)", {}, False), (3, "VERIFY(10)", {}, True), (1, "REASSIGN BLOCKS", {}, True),
+    (3, "TEST UNIT READY", {}, False), (3, "LOG SENSE", {}, False), (1, "LOG SELECT", {}, True),
+])
+def test_commands_under_persistent_reservation(kind: int, name: str, fields: dict[str, int], conflict: bool) -> None:
+    """What Write Exclusive (1) and Exclusive Access (3) of another nexus let through (SBC-4 table 13)."""
+    bench = Bench(removable=True)
+    other = bench.another()
+    assert other.command("PERSISTENT RESERVE OUT (REGISTER)", data_out=bytes(15) + b"\x01" + bytes(8)).good
+    held = bytes(7) + b"\x01" + bytes(16)
+    assert other.command("PERSISTENT RESERVE OUT (RESERVE)", type=kind, data_out=held).good
+
+    assert (bench.do(name, **fields).status == 0x18) == conflict
+
+
 def test_prevent_ends_with_preempt_and_abort() -> None:
     """PREEMPT AND ABORT ends the prevention of the nexuses that it hit, and of no others (SPC-4 5.13.11.2.6 h)."""
 
