@@ -63,7 +63,7 @@ class Maintenance(Medium):
         """Check the parameter list, then initialise the whole medium."""
         if not self.present:
             raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
-        if not cdb.fmtdata and (cdb.fmtpinfo or cdb.longlist or cdb.cmplst or cdb.defect_list_format):
+        if not cdb.fmtdata and (cdb.fmtpinfo or cdb.defect_list_format):    # LONGLIST and CMPLST are ignored then
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtdata")
         if cdb.fmtpinfo and not self.pi_capable:        # SBC-4 table 39: PROTECT is zero
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtpinfo")
@@ -77,9 +77,9 @@ class Maintenance(Medium):
             data = bytes((yield from DataOut(length)))
         usage, immed, pattern, defects = self._format_list(cdb, data)
         if (cdb.fmtpinfo, usage) not in _PROTECTION_TYPES:
-            raise _invalid_list(0, 2) if cdb.fmtpinfo in (2, 3) else CheckCondition(
-                asc.INVALID_FIELD_IN_CDB, field="fmtpinfo"
-            )
+            if cdb.fmtpinfo == 1:
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtpinfo")
+            raise _invalid_list(0, 2)
         try:
             wanted = self.config.reformatted(
                 block_size=self.next_block_size, pi_type=_PROTECTION_TYPES[cdb.fmtpinfo, usage],
@@ -90,6 +90,8 @@ class Maintenance(Medium):
         self.check_writable(command)
         block = _repeated(pattern, wanted.block_size)
         ongoing = self._begin(asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS, 0)
+        if not (cdb.fmtdata and cdb.cmplst):            # SBC-4 table 36: the list adds to what there is
+            defects = [*self.grown_defects, *defects]
         steps = self._format_steps(command, ongoing, wanted, block, defects, fast=cdb.ffmt == 1)
         return (yield from self._carry_out(steps, "format", immed=immed))
 
@@ -138,7 +140,7 @@ class Maintenance(Medium):
         yield from Flush()
         yield from self.keep_geometry(wanted)
         self.unreadable.clear()
-        self.grown_defects.update(defects)
+        self.grown_defects = set(defects)
         self.failure = None
         self.take_config(wanted, but=command.nexus)
 
@@ -216,7 +218,7 @@ class Maintenance(Medium):
                 seconds = self.config.sanitize_seconds / len(passes)
                 yield from self._overwrite(ongoing, self.config, block, seconds)
             if self.pi_type and passes:
-                yield from Discard(self.config.pi_offset, self.blocks * PI_SIZE)
+                yield from Discard(self.config.pi_offset, self.config.max_capacity * PI_SIZE)
             yield from Flush()
         except IoFailed:
             self.failure = asc.SANITIZE_COMMAND_FAILED

@@ -188,6 +188,19 @@ def test_capacity_leaves_protection_in_place(kind: int) -> None:
         assert after.data == before.data
 
 
+def test_sanitize_reaches_blocks_beyond_the_capacity() -> None:
+    """SANITIZE leaves nothing of blocks that the capacity hides, nor their protection information (SBC-4 4.11)."""
+    bench = Bench(size=CAPACITY * 520, pi_type=1)
+    bench.write(1500, b"s" * BLOCK)
+    assert select(bench, 1000).good
+
+    assert bench.do("SANITIZE (OVERWRITE)", data_out=struct.pack(">BxH", 1, 4) + b"abcd").good
+
+    assert select(bench, ALL).good
+    data = bench.do("READ(16)", lba=1500, transfer_length=1, protect=1, data_in=520).data
+    assert data == b"abcd" * (BLOCK // 4) + b"\xff" * 8
+
+
 def test_capacity_of_everything_that_tells_it() -> None:
     """GET LBA STATUS, REPORT REFERRALS, defect lists and ranges of commands follow the capacity."""
     bench = Bench()

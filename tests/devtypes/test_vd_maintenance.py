@@ -114,7 +114,8 @@ def test_format_unit_protection_type_changes() -> None:
     ("fields", "data", "code"),
     [
         ({"fmtpinfo": 2}, b"", asc.INVALID_FIELD_IN_CDB),
-        ({"cmplst": 1}, b"", asc.INVALID_FIELD_IN_CDB),
+        ({"fmtdata": 1, "fmtpinfo": 1}, bytes(4), asc.INVALID_FIELD_IN_CDB),
+        ({"fmtdata": 1}, bytes((1, 0, 0, 0)), asc.INVALID_FIELD_IN_PARAMETER_LIST),
         ({"fmtdata": 1, "fmtpinfo": 2}, bytes(4), asc.INVALID_FIELD_IN_CDB),
         ({"fmtdata": 1, "defect_list_format": 5}, bytes(4), asc.INVALID_FIELD_IN_CDB),
         ({"fmtdata": 1}, b"", asc.PARAMETER_LIST_LENGTH_ERROR),
@@ -134,6 +135,39 @@ def test_format_unit_refusals(fields: dict[str, int], data: bytes, code: object)
     assert bench.do("FORMAT UNIT", data_out=data, **fields).code == code
 
     assert bench.read(0) == b"a" * BLOCK
+
+
+def grown(bench: Bench) -> list[int]:
+    """The grown defect list."""
+    data = bench.do("READ DEFECT DATA(12)", req_glist=1, defect_list_format=3).data
+    return [int.from_bytes(data[at : at + 8], "big") for at in range(8, len(data), 8)]
+
+
+def test_format_unit_complete_list() -> None:
+    """CMPLST discards the grown defects that there were; else the list adds to them (SBC-4 table 36)."""
+    bench = Bench()
+    short = struct.pack(">xxHI", 4, 7)
+    assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHI", 0, 4, 5)).good
+
+    assert bench.do("FORMAT UNIT", fmtdata=1, data_out=short).good
+    assert grown(bench) == [5, 7]
+    assert bench.do("FORMAT UNIT", fmtdata=1, cmplst=1, data_out=struct.pack(">xxHI", 4, 9)).good
+    assert grown(bench) == [9]
+    assert bench.do("FORMAT UNIT").good
+    assert grown(bench) == [9]
+    assert bench.do("FORMAT UNIT", fmtdata=1, cmplst=1, data_out=bytes(4)).good
+    assert grown(bench) == []
+
+
+@pytest.mark.parametrize("field", ["longlist", "cmplst"])
+def test_format_unit_ignores_bits_of_a_list(field: str) -> None:
+    """Without FMTDATA there is no list that LONGLIST or CMPLST could be about: both are ignored (SBC-4 5.5)."""
+    bench = Bench()
+    assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHI", 0, 4, 5)).good
+
+    assert bench.do("FORMAT UNIT", **{field: 1}).good
+
+    assert grown(bench) == [5]
 
 
 def test_format_unit_immed_progress() -> None:
