@@ -34,6 +34,7 @@ _DEALLOCATED: Final = 1
 _PIECE: Final = 8 << 20             # bytes that are filled before other commands get a turn
 _SCAN_LIMIT: Final = 1024           # extents that are asked for at a time
 _MAX_COUNT: Final = 0xFFFFFFFF      # NUMBER OF LOGICAL BLOCKS of a descriptor
+_NO_LIMIT: Final = 0xFFFFFFFF       # MAXIMUM UNMAP LBA COUNT (SBC-4 6.6.4)
 
 
 @value
@@ -81,7 +82,7 @@ class Provisioning(SpecialWrites):
             at = 8 + number * _UNMAP_DESCRIPTOR.size
             lba, blocks = _UNMAP_DESCRIPTOR.unpack_from(data, at)
             total += blocks
-            if total > self.config.max_unmap_blocks:
+            if total > self.config.max_unmap_blocks != _NO_LIMIT:
                 raise _invalid_list(at + 8)
             if lba + blocks > self.blocks:
                 raise CheckCondition(
@@ -139,7 +140,7 @@ class Provisioning(SpecialWrites):
 
     def _same_range(self, cdb: CdbFields) -> int:
         """How many blocks; zero means all to the end (WSNZ is zero), within MAXIMUM WRITE SAME LENGTH."""
-        self.check_range(cdb.lba, cdb.transfer_length)
+        self.check_range(cdb.lba, cdb.transfer_length or 1)
         blocks = cdb.transfer_length or self.blocks - cdb.lba
         if blocks > self.config.max_write_same:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="transfer_length")

@@ -92,6 +92,26 @@ def test_unmap_limits() -> None:
     assert result.code == asc.INVALID_FIELD_IN_PARAMETER_LIST
 
 
+def test_unmap_without_limit() -> None:
+    """MAXIMUM UNMAP LBA COUNT FFFFFFFFh is no limit: descriptors may have more together (SBC-4 6.6.4)."""
+    bench = Bench(size=1 << 43)
+    half = 1 << 31
+    assert bench.do("INQUIRY", evpd=1, page_code=0xB0).data[20:24] == b"\xff" * 4
+
+    assert bench.do("UNMAP", data_out=unmap_list((0, half), (half, half), (2 * half, half))).good
+
+
+def test_write_same_to_the_end_from_behind_it() -> None:
+    """NUMBER OF LOGICAL BLOCKS zero means to the last block: from behind that one there is none (SBC-4 5.51)."""
+    bench = Bench()
+    data = bytes(BLOCK)
+
+    result = bench.do("WRITE SAME(16)", lba=2048, transfer_length=0, data_out=data)
+
+    assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    assert bench.do("WRITE SAME(16)", lba=2047, transfer_length=0, data_out=data).good
+
+
 def test_unmap_anchor_and_thick() -> None:
     """ANCHOR is refused, for ANC_SUP is zero; a thick disk has no UNMAP at all."""
     assert Bench().do("UNMAP", anchor=1, data_out=unmap_list((0, 1))).code == asc.INVALID_FIELD_IN_CDB
