@@ -7,7 +7,7 @@ The rules as a table; "older" is in order of arrival, "set" is the unit's one ta
     SIMPLE          no HEAD OF QUEUE in the set, no older ORDERED
     ORDERED         no HEAD OF QUEUE in the set, nothing older
     HEAD OF QUEUE   at once
-    ACA             at once (admitted during ACA from the faulted nexus only)
+    ACA             at once (admitted during ACA from the faulted nexus only, and not with TMF_ONLY)
 
 What the table does not say: while there is an ACA condition only the ACA command runs; commands whose blocks overlap
 keep their order where one of them writes (QUEUE ALGORITHM MODIFIER 0 asks for it within a nexus; we do it for all,
@@ -207,7 +207,7 @@ class TaskSet:
                 raise CheckCondition(asc.with_key(asc.INVALID_MESSAGE_ERROR, 0x05))
             return Status.GOOD
         if command.nexus in self.faulted:
-            if command.attribute != TaskAttribute.ACA:
+            if command.attribute != TaskAttribute.ACA or self.control.tmf_only:
                 return Status.ACA_ACTIVE
             line = self._lines.get(command.nexus)
             busy = line is not None and any(other.attribute == TaskAttribute.ACA for other in line.all)

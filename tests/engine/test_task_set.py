@@ -134,6 +134,19 @@ def test_aca_command_runs_alone() -> None:
     assert harness.statuses() == [(1, Status.GOOD), (3, None)]
 
 
+def test_aca_for_functions_only() -> None:
+    """SPC-5 7.5.10: with TMF_ONLY the faulted nexus has ACA ACTIVE for ACA commands too; CLEAR ACA ends it."""
+    harness = Harness()
+    harness.unit.server.control.tmf_only = 1
+    harness.refuse(naca=1)
+    harness.read(1, attribute=ACA)
+    assert harness.statuses() == [(1, Status.CHECK_CONDITION), (2, Status.ACA_ACTIVE)]
+
+    harness.manage(TaskManagementFunction.CLEAR_ACA)
+    harness.read(1)
+    assert harness.started() == [3]
+
+
 def test_aca_attribute_without_aca() -> None:
     """SAM-5 8.6.5: the ACA attribute without an ACA condition is INVALID MESSAGE ERROR."""
     harness = Harness()
