@@ -17,6 +17,8 @@ from scsiemu.command import Buffer, Command, Completion, Steps
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.identity import Identity
 from scsiemu.io_requests import Fill, Flush, IoRequest, Read, Write
+from scsiemu.logical_unit import NexusState
+from scsiemu.nexus import Nexus
 from scsiemu.operations import Operation
 from scsiemu.sense import CheckCondition, FieldPointer, Sense
 from scsiemu.spc_removal import RemovalPrevention
@@ -26,10 +28,10 @@ __all__ = ["DiskBase", "ErrorCounters", "Ongoing"]
 # During FORMAT UNIT and SANITIZE only these are performed (SBC-4 4.32, 4.11): INQUIRY, REPORT LUNS, REQUEST
 # SENSE, LOG SENSE, RECEIVE and REPORT commands of the management kind.
 _ALWAYS_PERFORMED: Final = frozenset((0x03, 0x12, 0x4D, 0xA0, 0xA3))
-_MAINTENANCE_OUT: Final = 0xA4
 _SANITIZE: Final = 0x48
 _VARIABLE_LENGTH: Final = 0x7F
 _ADDITIONAL_LENGTH: Final = 0x18
+_TELLS_NOTHING: Final = frozenset((0x03, 0x12, 0xA0))     # of deferred errors: REQUEST SENSE has its own way
 
 # Which fields PROTECT checks: guard, application tag, reference tag (SBC-4 tables 43, 78, 82).
 _CHECKS: Final = {
@@ -87,6 +89,7 @@ class DiskBase(RemovalPrevention):
         grown_defects: blocks given to REASSIGN BLOCKS.
         ongoing: the format or sanitize operation that keeps the unit busy, if any.
         failure: the sense code of an operation that failed and left the medium unusable.
+        deferred: errors of commands that have ended, by the nexus whose next command tells them (SPC-5 4.4.7).
     """
 
     peripheral_device_type: ClassVar[int] = 0x00
@@ -101,6 +104,7 @@ class DiskBase(RemovalPrevention):
         self.grown_defects: set[int] = set()
         self.ongoing: Ongoing | None = None
         self.failure: Any = None
+        self.deferred: dict[Nexus, Sense] = {}
         self.write_cache = config.write_cache
         self.threshold_armed = False
         self.read_errors = ErrorCounters()
@@ -122,7 +126,7 @@ class DiskBase(RemovalPrevention):
         """Decide whether the fast forms of READ and WRITE may be used: after each change of what they rely on."""
         plain = (
             self.present and not self.stopped and self.ongoing is None and self.failure is None
-            and not self.config.pi_type and not self.unreadable
+            and not self.config.pi_type and not self.unreadable and not self.deferred
         )
         self.fast_read = plain
         protected = self.config.write_protect or self.control.swp
@@ -160,6 +164,10 @@ class DiskBase(RemovalPrevention):
         # SPC-5 4.2.3.2: the 32-byte forms have 18h more bytes after byte 7.
         if opcode == _VARIABLE_LENGTH and cdb.additional_cdb_length != _ADDITIONAL_LENGTH:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="additional_cdb_length")
+        if self.deferred and opcode not in _TELLS_NOTHING:
+            sense = self.take_deferred(command.nexus)
+            if sense is not None:
+                raise _refused(sense)
         super().check_access(command, operation, cdb)
 
     def check_effects(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
@@ -283,10 +291,33 @@ class DiskBase(RemovalPrevention):
             yield from self.write_protection(lba, protection, fua=fua)
         self.mark_written(lba, len(data) // self.block_size)
 
-    def flush_steps(self) -> Steps:
-        """Background work: what a volatile cache holds goes to the medium."""
-        yield from Flush()
+    def flush_steps(self, nexus: Nexus | None = None) -> Steps:
+        """Background work: what a volatile cache holds goes to the medium. An error is told by the next command of the
+        nexus that asked for it; where none did, of every nexus."""
+        try:
+            yield from Flush()
+        except IoFailed:
+            for each in self.unit.nexus_states if nexus is None else (nexus,):
+                if each in self.unit.nexus_states:
+                    self.deferred.setdefault(each, Sense(asc.WRITE_ERROR, deferred=True))
+            self.refresh()
+            raise
         return Completion()
+
+    def take_deferred(self, nexus: Nexus) -> Sense | None:
+        """The deferred error that a nexus is to be told now, once."""
+        sense = self.deferred.pop(nexus, None)
+        if sense is not None:
+            self.refresh()
+        return sense
+
+    def nexus_lost(self, state: NexusState) -> None:
+        self.take_deferred(state.nexus)
+        super().nexus_lost(state)
+
+    def reset(self, kind: str) -> None:
+        self.deferred.clear()
+        super().reset(kind)
 
     def write_protection(
         self, lba: int, protection: bytes, *, fua: bool = False

@@ -116,7 +116,7 @@ class Medium(Geometry):
         if cdb.immed:
             self.stop(eject=bool(cdb.loej))
             if not cdb.no_flush:
-                self.unit.start_background(self.flush_steps(), "flush")
+                self.unit.start_background(self.flush_steps(command.nexus), "flush")
             return Completion()
         return self._stop_steps(eject=bool(cdb.loej), flush=not cdb.no_flush)
 
@@ -173,8 +173,8 @@ class Medium(Geometry):
             self.enter_power_condition(PowerCondition.ACTIVE)   # SBC-4 4.20: medium access wakes it
 
     def pollable_sense(self, command: Command) -> Sense | None:
-        """Progress, not ready conditions, then power conditions entered by command (SPC-5 table 230)."""
-        sense = self.not_ready()
+        """A deferred error, progress, not ready conditions, low power by command (SPC-5 table 230)."""
+        sense = self.take_deferred(command.nexus) or self.not_ready()
         if sense is not None:
             return sense
         if self.power_condition == PowerCondition.IDLE:

@@ -209,5 +209,5 @@ class SpecialWrites(ReadWrite):
         self.check_range(cdb.lba, cdb.transfer_length)
         if not cdb.immed:
             return Flush()
-        self.unit.start_background(self.flush_steps(), "synchronize cache")
+        self.unit.start_background(self.flush_steps(command.nexus), "synchronize cache")
         return Completion()
