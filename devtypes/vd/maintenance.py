@@ -61,8 +61,7 @@ class Maintenance(Medium):
     )
     def format_unit(self, command: Command, cdb: CdbFields) -> Steps:
         """Check the parameter list, then initialise the whole medium."""
-        if not self.present:
-            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        self._check_medium()
         if not cdb.fmtdata and (cdb.fmtpinfo or cdb.defect_list_format):    # LONGLIST and CMPLST are ignored then
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="fmtdata")
         if cdb.fmtpinfo and not self.pi_capable:        # SBC-4 table 39: PROTECT is zero
@@ -164,8 +163,7 @@ class Maintenance(Medium):
     )
     def sanitize(self, command: Command, cdb: CdbFields) -> Result:
         """Make everything that was ever written unreadable."""
-        if not self.present:
-            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        self._check_medium()
         passes: list[bytes] = []
         if cdb.service_action == _OVERWRITE:
             passes = self._overwrite_list(cdb, command.parameter_list)
@@ -227,6 +225,13 @@ class Maintenance(Medium):
         self.unreadable.clear()
 
     # --- the work ----------------------------------------------------------------------------------------------
+
+    def _check_medium(self) -> None:
+        """What is wrong with the data on the medium is no obstacle, but there has to be one, and it has to turn."""
+        if not self.present:
+            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        if self.stopped:
+            raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)
 
     def _begin(self, code: Any, total: int) -> Ongoing:
         self.ongoing = Ongoing(code, total)

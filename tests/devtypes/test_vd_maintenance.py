@@ -170,6 +170,20 @@ def test_format_unit_ignores_bits_of_a_list(field: str) -> None:
     assert grown(bench) == [5]
 
 
+@pytest.mark.parametrize("name", ["FORMAT UNIT", "SANITIZE (BLOCK ERASE)"])
+def test_format_and_sanitize_of_a_stopped_unit(name: str) -> None:
+    """A stopped unit has to be started before its medium is touched (SBC-4 4.20)."""
+    bench = Bench()
+    bench.write(0, b"a" * BLOCK)
+    assert bench.do("START STOP UNIT", start=0).good
+
+    assert bench.do(name).code == asc.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED
+
+    assert bench.do("START STOP UNIT", start=1).good
+    assert bench.read(0) == b"a" * BLOCK
+    assert bench.do(name).good
+
+
 def test_format_unit_immed_progress() -> None:
     """With IMMED the status comes first; meanwhile TEST UNIT READY is 04/04 and REQUEST SENSE has the progress."""
     bench = Bench(format_seconds=16.0)

@@ -172,6 +172,7 @@ def test_start_stop_under_reservation(start: int, conflict: bool) -> None:
 
 
 @pytest.mark.parametrize(("name", "fields", "conflict"), [
+    ("PREVENT ALLOW MEDIUM REMOVAL", {}, False), ("PREVENT ALLOW MEDIUM REMOVAL", {"prevent": 1}, True),
     ("READ CAPACITY(10)", {}, False), ("READ CAPACITY(16)", {}, False), ("START STOP UNIT", {"start": 1}, False),
     ("START STOP UNIT", {"start": 0}, True), ("START STOP UNIT", {"start": 1, "power_condition": 2}, True),
     ("TEST UNIT READY", {}, True), ("READ(10)", {"transfer_length": 1}, True), ("READ MEDIA SERIAL NUMBER", {}, False),
