@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 from linux_guest import Step
 
 __all__ = [
     "DISK", "DRIVERS", "HARMLESS", "LIBRARY", "OPTICAL", "PATTERN", "TAPE", "TOOLS", "TROUBLE", "check", "check_disk",
-    "check_library", "check_tape",
+    "check_library", "check_tape", "disc_image",
 ]
 
 DRIVERS = ("sd_mod", "st", "sr_mod", "ch", "sg", "crc32c_generic", "ext4", "isofs", "virtio_pci")
@@ -24,7 +26,7 @@ TROUBLE = re.compile(
     r"|incorrect|unsupported|unknown|warn|bug|corrupt|stall|not found", re.IGNORECASE,
 )
 HARMLESS = re.compile(
-    r"Power-on or device reset occurred|\[ch0\] ID/LUN unknown"
+    r"Power-on or device reset occurred|\[ch0\] ID/LUN unknown|alua: transition timeout set to"
 )
 
 PATTERN = """
@@ -98,6 +100,15 @@ step iso_read cat /mnt/hello
 step iso_end umount /mnt
 step partitions cat /proc/partitions
 """
+
+
+def disc_image(folder: Path) -> Path:
+    """An ISO image with a file `hello`, made by genisoimage."""
+    (folder / "tree").mkdir()
+    (folder / "tree" / "hello").write_text("from the disc\n")
+    path = folder / "disc.iso"
+    subprocess.run(["genisoimage", "-quiet", "-R", "-o", path, folder / "tree"], check=True)
+    return path
 
 
 def check(steps: dict[str, Step], *expected_to_fail: str) -> None:

@@ -81,6 +81,15 @@ class LivingTarget:
         if transport is not None:
             self._run(transport.stop())
 
+    def break_connections(self) -> None:
+        """Close the sockets of initiators without a word."""
+        def drop() -> None:
+            assert isinstance(self._transport, IscsiTransport), "served over iSCSI"
+            for connection in list(self._transport.node.connections):
+                connection.drop("broken on purpose")
+
+        self._call(drop)
+
     # --- changes -----------------------------------------------------------------------------------------------
 
     def add_disk(self, lun: int, blocks: int) -> None:

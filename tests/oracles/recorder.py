@@ -25,7 +25,7 @@ __all__ = ["run"]
 
 # Who names itself so as an initiator.
 INITIATORS = (
-    (r"^http,", "curl"), (r"^vhost-user,.*linux-vhost", "Linux"),
+    (r"^http,", "curl"), (r"^vhost-user,.*linux-vhost|test:linux-guest", "Linux"),
     (r"^vhost-user,", "SeaBIOS"), (r"libiscsi.*iscsi-test", "iscsi-test-cu"),
     (r"libiscsi.*:(iscsi-\w+)", r"\1"), (r"linux-kvm|qemu", "QEMU"), (r"org\.ipxe", "iPXE"),
 )

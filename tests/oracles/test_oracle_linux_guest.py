@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from guest_jobs import (
     check_disk,
     check_library,
     check_tape,
+    disc_image,
 )
 from linux_guest import Step, boot, packages
 from served import serve
@@ -54,10 +54,6 @@ def test_linux_vhost(require_tool: Callable[[str], str], tmp_path: Path) -> None
     for tool in (QEMU, "genisoimage", *TOOLS):
         require_tool(tool)
     packages()
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "hello").write_text("from the disc\n")
-    iso = tmp_path / "disc.iso"
-    subprocess.run(["genisoimage", "-quiet", "-R", "-o", iso, tmp_path / "tree"], check=True)
     path = tmp_path / "linux-vhost"
     raw = "".join(
         f"step 'raw {lun} {name}' eval '{{ ready {lun}; sg_raw -r 8192 -o - /dev/sg{lun} "
@@ -70,8 +66,8 @@ def test_linux_vhost(require_tool: Callable[[str], str], tmp_path: Path) -> None
         "step lsscsi lsscsi -g\n" + raw + PATTERN + DISK + TAPE + LIBRARY + OPTICAL
     )
     with serve(
-        "--vhost", str(path), "--disk", "64M", "--tape", "32M", "--optical", str(iso), "--osd", ":memory:",
-        "--library", f"{tmp_path}/library,drives=1,slots=4,ports=1,create=3,capacity=8M",
+        "--vhost", str(path), "--disk", "64M", "--tape", "32M", "--optical", str(disc_image(tmp_path)),
+        "--osd", ":memory:", "--library", f"{tmp_path}/library,drives=1,slots=4,ports=1,create=3,capacity=8M",
         "--disk", "64M,block=4096,pi=1", "--disk", "64M,removable,ro",
     ) as served:
         expected = {
