@@ -81,7 +81,8 @@ class TargetConnection:
         digests: PDUs have one.
         sink_itt: the command whose buffer is being received into.
         at_once: after half of the commands that came together, or so many, `receive_data` leaves the rest for
-            `proceed`, so that the answers can be sent meanwhile. 0, unless the transport sets it: leaves nothing.
+            `proceed`, so that the answers can be sent meanwhile, if the initiator waits. 0, unless the transport
+            sets it: leaves nothing.
         rest: `proceed` must be called before the next bytes are given, and before the buffer is used again.
         text: the text exchange, once there was a Text Request.
         nop_ttt: TTT of a NOP-In of ours that waits for its answer, 0 for none.
@@ -190,8 +191,12 @@ class TargetConnection:
             while True:
                 if commands and session is not None:
                     count = len(commands)
-                    if count > _FEW and not part:   # half of it: the initiator has something to do meanwhile
-                        part = self._part = min(max(count + 1 >> 1, _FEW), self.at_once) or count
+                    if count > _FEW and not part:
+                        part = count
+                        if self.at_once and reader.acknowledged == self.stat_sn:
+                            # The initiator has seen all that we sent, and waits: half, for it to work at meanwhile.
+                            part = min(max(count + 1 >> 1, _FEW), self.at_once)
+                        self._part = part
                     some = commands[:part] if count > _FEW and count > part else commands
                     taken = session.plain_commands(some)
                     if self.deaf:

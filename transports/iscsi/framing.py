@@ -78,12 +78,14 @@ class PduReader:
         max_data_segment_length: the MaxRecvDataSegmentLength that we declared, and that holds now.
         header_digest, data_digest: whether CRC32C is in use.
         empty: the last `plain_commands` left nothing.
+        acknowledged: the ExpStatSN of the last command that `plain_commands` brought.
         sink: see `Sink`.
     """
 
     __slots__ = (
         "_ended", "_filled", "_head", "_held", "_length", "_pdu", "_position", "_target", "_trailer",
-        "_trailer_length", "_view", "data_digest", "empty", "header_digest", "max_data_segment_length", "sink",
+        "_trailer_length", "_view", "acknowledged", "data_digest", "empty", "header_digest",
+        "max_data_segment_length", "sink",
     )
 
     def __init__(self, max_data_segment_length: int = LOGIN_MAX_DATA_SEGMENT_LENGTH) -> None:
@@ -93,6 +95,7 @@ class PduReader:
         self.sink: Sink | None = None
         self._ended = False
         self.empty = False
+        self.acknowledged = 0
         self._view = memoryview(b"")
         self._position = 0
         self._held = False
@@ -157,7 +160,7 @@ class PduReader:
             header += 4
             checked = _end_of_run(view, position)
         while size - position >= header:
-            opcode, flags, word, length, lun, itt, expected, cmd_sn, _, cdb = _unpack_bhs(view, position)
+            opcode, flags, word, length, lun, itt, expected, cmd_sn, acknowledged, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
                 break
             data_at = end = position + header
@@ -172,6 +175,8 @@ class PduReader:
             data = view[data_at:data_at + length] if length else b""
             commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
             position = end
+        if commands:
+            self.acknowledged = acknowledged
         self._position = position
         self.empty = position == size
         return commands
