@@ -221,6 +221,30 @@ def test_c2_reserved_tag() -> None:
     assert answer.reason == RejectReason.INVALID_PDU_FIELD
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pdus.NopOut(itt=1, ttt=2), pdus.TextRequest(flags=Flags.FINAL | Flags.CONTINUE, itt=1),
+        pdus.LogoutRequest(flags=Flags.FINAL | 5, itt=1),
+        pdus.TaskManagementRequest(flags=Flags.FINAL | TmfCode.ABORT_TASK, itt=NO_TAG),
+        pdus.ScsiCommand(Flags.FINAL | 7, 0, 0, 1, 0, 0, 0, tur().ljust(16, b"\0")),
+    ],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_c2_rejected_is_not_received(wrong: pdus.NopOut) -> None:
+    """The CmdSN of whatever was rejected counts as not received: another request is sent with it (RFC 7143 11.17.1)."""
+    world = World()
+    link = world.connect()
+    wrong.cmd_sn = expected = link.session.cmd_sn
+
+    (answer,) = give(link, wrong)
+    assert isinstance(answer, pdus.Reject)
+    assert (answer.exp_cmd_sn, answer.max_cmd_sn - expected) == (expected, world.node.limits.window - 1)
+    (answer,) = give(link, command(link, tur(), Flags.FINAL, 0))
+    assert isinstance(answer, pdus.ScsiResponse)
+    assert answer.exp_cmd_sn == expected + 1
+
+
 def test_f4_header_digest_wrong() -> None:
     """F4: a wrong header digest ends the connection at ErrorRecoveryLevel 0."""
     digests = OperationalSettings(header_digest=("CRC32C",))

@@ -350,13 +350,6 @@ class TargetConnection:
         if session.in_order(pdu, pdu.cmd_sn):
             manage_tasks(session, pdu)
 
-    def over_cap(self, pdu: Pdu) -> bool:
-        """Whether so much waits for the socket that a request with a long answer is refused."""
-        if self.queued <= self.node.limits.queued_bytes:
-            return False
-        self.reject(RejectReason.IMMEDIATE_COMMAND_REJECT, pdu)
-        return True
-
     # --- sending -----------------------------------------------------------------------------------------------
 
     def next_stat_sn(self) -> int:

@@ -25,7 +25,7 @@ def log_out(connection: TargetConnection, session: Session, pdu: LogoutRequest) 
         if pdu.cid != connection.cid:
             code = LogoutResponseCode.CID_NOT_FOUND
     elif pdu.reason != LogoutReason.CLOSE_SESSION:
-        connection.reject(RejectReason.INVALID_PDU_FIELD, pdu)
+        session.reject(RejectReason.INVALID_PDU_FIELD, pdu)
         return
     if code == LogoutResponseCode.CLOSED:
         session.lost()              # 11.14: the commands end before the answer

@@ -23,9 +23,9 @@ def receive_nop_out(connection: TargetConnection, session: Session, pdu: NopOut)
     if not session.in_order(pdu, pdu.cmd_sn):
         return
     if pdu.ttt != NO_TAG or pdu.itt in session.tasks:
-        connection.reject(RejectReason.INVALID_PDU_FIELD, pdu)
+        session.reject(RejectReason.INVALID_PDU_FIELD, pdu)
         return
-    if connection.over_cap(pdu):
+    if session.over_cap(pdu):
         return
     connection.send(
         NopIn(

@@ -132,6 +132,20 @@ class Session:
         self.max_cmd_sn = (self.max_cmd_sn + 1) & _MASK
         return True
 
+    def reject(self, reason: int, pdu: Pdu) -> None:
+        """Reject a request that `in_order` took. Its CmdSN counts as not received (11.17.1)."""
+        if not pdu.immediate:
+            self.exp_cmd_sn = (self.exp_cmd_sn - 1) & _MASK
+            self.max_cmd_sn = (self.max_cmd_sn - 1) & _MASK
+        self.connection.reject(reason, pdu)
+
+    def over_cap(self, pdu: Pdu) -> bool:
+        """Whether so much waits for the socket that a request with a long answer is rejected."""
+        if self.connection.queued <= self.node.limits.queued_bytes:
+            return False
+        self.reject(RejectReason.IMMEDIATE_COMMAND_REJECT, pdu)
+        return True
+
     def _expected(self, pdu: Pdu, cmd_sn: int) -> bool:
         """Whether a non-immediate request has the next CmdSN, which is then taken. Else it is kept or ignored."""
         if cmd_sn == self.exp_cmd_sn:

@@ -76,13 +76,13 @@ def manage_tasks(session: Session, pdu: TaskManagementRequest) -> None:
     """Perform the function of a request whose turn it is."""
     code = pdu.function
     if session.nexus is None or session.target is None:
-        session.connection.reject(RejectReason.COMMAND_NOT_SUPPORTED, pdu)
+        session.reject(RejectReason.COMMAND_NOT_SUPPORTED, pdu)
         return
     if pdu.itt == NO_TAG or pdu.itt in session.tasks:
-        session.connection.reject(RejectReason.INVALID_PDU_FIELD, pdu)
+        session.reject(RejectReason.INVALID_PDU_FIELD, pdu)
         return
     if session.pending_functions >= _PENDING_LIMIT:
-        session.connection.reject(RejectReason.IMMEDIATE_COMMAND_REJECT, pdu)
+        session.reject(RejectReason.IMMEDIATE_COMMAND_REJECT, pdu)
         return
     if code == TmfCode.TASK_REASSIGN:
         respond(session, pdu.itt, TmfResponseCode.REASSIGNMENT_NOT_SUPPORTED)

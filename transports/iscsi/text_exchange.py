@@ -137,13 +137,13 @@ class TextExchange:
 
 def receive_text(connection: TargetConnection, session: Session, pdu: TextRequest) -> None:
     """Answer a Text Request."""
-    if not session.in_order(pdu, pdu.cmd_sn) or connection.over_cap(pdu):
+    if not session.in_order(pdu, pdu.cmd_sn) or session.over_cap(pdu):
         return
     if connection.text is None:
         connection.text = TextExchange(session)
     response = connection.text.receive(pdu)
     if isinstance(response, int):
-        connection.reject(response, pdu)
+        session.reject(response, pdu)
         return
     response.stat_sn = connection.next_stat_sn()
     response.exp_cmd_sn = session.exp_cmd_sn
