@@ -56,6 +56,22 @@ def test_ipxe_boots(require_tool: Callable[[str], str], tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("device", ["scsi-hd", "scsi-block", "scsi-generic"])
+def test_qemu_machine_boots(device: str, require_tool: Callable[[str], str], tmp_path: Path) -> None:
+    """A machine whose disk is our unit: QEMU's own disk over it, or its CDBs passed through as they come."""
+    program = require_tool("qemu-system-x86_64")
+    image = tmp_path / "boot.img"
+    image.write_bytes(BOOT_SECTOR + MAGIC.ljust(512, b"\0") + bytes(1 << 20))
+    with serve("--disk", str(image)) as served:
+        boot(
+            [
+                program, "-m", "64M", "-device", "virtio-scsi-pci", "-device", f"{device},drive=disk", "-blockdev",
+                f"driver=iscsi,node-name=disk,transport=tcp,portal={served.portal},target={target_of(served)},lun=0",
+            ],
+            tmp_path,
+        )
+
+
 def test_nmap_discovers(locked: Served, require_tool: Callable[[str], str]) -> None:
     """nmap's iscsi-info finds target and portal by SendTargets, and tells whether a login needs a secret."""
     tool = require_tool("nmap")
