@@ -124,7 +124,7 @@ FEATURES: Final = (
     # RENoSA, Expand, QCert, Cert; RRM.
     Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, True, _formattable),
     Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED, False, _managed),
-    Feature(0x0025, "Write Once", 1, _random_readable, frozenset((0x41, 0x42)), needs_room=True),
+    Feature(0x0025, "Write Once", 1, _random_readable, frozenset((0x42,)), needs_room=True),
     Feature(
         0x0026, "Restricted Overwrite", 0, _fixed(""), frozenset((0x0A, 0x13)), True, lambda disc: disc.random,
     ),

@@ -41,7 +41,7 @@ _OPEN: Final = 3                # MULTI-SESSION: another session may come
 _DATA_TRACK: Final = 4
 _FIRST_GAP, _LATER_GAP = 11400, 6900     # lead-out, lead-in and pause between the sessions of a CD
 # Between sessions of DVDs: lead-out and intro, or border-out and border-in.
-_GAPS: Final = {"dvd+r": 4096, "dvd+r-dl": 4096, "dvd-r": 28672, "dvd-rw": 28672, "dvd-r-dl": 28672}
+_GAPS: Final = {"dvd+r": 2048, "dvd+r-dl": 2048, "dvd-r": 28672, "dvd-rw": 28672, "dvd-r-dl": 28672}
 _BIT: Final = 8
 _LONGEST_LEAD_OUT: Final = 6750         # 1:30
 _MOST_PACKET: Final = 0xFFFF

@@ -86,6 +86,7 @@ def test_bd_r_format(number: int, blocks: int, made: int, subtype: int) -> None:
 
     assert recorder.profile == (0x42 if subtype == RANDOM else 0x41)
     assert (0x38 in recorder.current()) == (subtype == WITH_OVERWRITE)
+    assert (0x25 in recorder.current()) == (subtype == RANDOM)          # write once, in any order
     assert 0x24 in recorder.current()
     assert recorder.formats() == [(2, made, BLOCK)]
     assert recorder.disc() == ((2, 3, 1) if subtype == RANDOM else (0, 0, 1))

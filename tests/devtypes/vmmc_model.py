@@ -10,9 +10,9 @@ __all__ = ["DISCS", "FIXED", "LINK", "Model", "Track", "end"]
 
 # Capacity, blocks of an ECC block, between tracks, between the first session and the next, between later ones.
 DISCS = {
-    "cd-rw": (26000, 1, 150, 11400, 6900), "cd-r": (26000, 1, 150, 11400, 6900), "dvd+r": (12000, 16, 0, 4096, 4096),
+    "cd-rw": (26000, 1, 150, 11400, 6900), "cd-r": (26000, 1, 150, 11400, 6900), "dvd+r": (12000, 16, 0, 2048, 2048),
     "bd-r": (2400, 32, 0, 0, 0), "dvd-rw": (30400, 16, 0, 28672, 28672), "dvd-r": (30400, 16, 0, 28672, 28672),
-    "dvd-r-dl": (30400, 16, 0, 28672, 28672), "dvd+r-dl": (12000, 16, 0, 4096, 4096),
+    "dvd-r-dl": (30400, 16, 0, 28672, 28672), "dvd+r-dl": (12000, 16, 0, 2048, 2048),
 }
 FIXED = 32              # blocks of a packet of fixed size
 LINK = 7                # blocks between packets

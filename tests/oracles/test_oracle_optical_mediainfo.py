@@ -30,7 +30,7 @@ NAMES = {
     "bd-r": "41h, BD-R SRM", "bd-re": "43h, BD-RE",
 }
 # Blocks between a first session and the next one: lead-out and intro, or border-out and border-in.
-GAPS = {"dvd-r": 28672, "dvd-rw": 28672, "dvd+r": 4096, "dvd+r-dl": 4096}
+GAPS = {"dvd-r": 28672, "dvd-rw": 28672, "dvd+r": 2048, "dvd+r-dl": 2048}
 PLUS_R = ("dvd+r", "dvd+r-dl")
 INCREMENTAL = ("dvd-r", "dvd-rw", "dvd-r-dl", "bd-r")
 SEQUENTIAL = ("dvd-r", "dvd-rw", "dvd+r", "dvd+r-dl")
