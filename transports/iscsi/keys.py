@@ -283,6 +283,14 @@ class Negotiation:
         self.parameters.max_recv_data_segment_length = length
         return [("MaxRecvDataSegmentLength", str(length))]
 
+    def keep(self, agreed: OperationalParameters) -> None:
+        """This login is not the session's first: what is negotiated only there holds on as `agreed`, unless it came up
+        here too."""
+        for key in _TABLE:
+            if key.use is Use.LEADING and key.name not in self._done:
+                setattr(self.parameters, key.attribute, getattr(agreed, key.attribute))
+        self._hold_invariants()
+
     def propose(self, *, discovery: bool) -> list[tuple[str, str]]:
         """The initiator's offers for operational negotiation, with its declaration."""
         offers: list[tuple[str, str]] = []

@@ -63,8 +63,9 @@ class ConnectionPolicy:
                 return LoginRefusal(LoginStatus.SESSION_DOES_NOT_EXIST, reason="no such session")
             if old.connection.cid != result.cid:
                 return LoginRefusal(LoginStatus.TOO_MANY_CONNECTIONS, reason="MaxConnections is 1")
+            result.negotiation.keep(old.parameters)
         if old is not None:
-            old.connection.drop("session reinstatement")            # 6.3.5
+            old.connection.drop("session reinstatement")            # 6.3.4, 6.3.5
         tsih = result.tsih or node.new_tsih()
         if not tsih:
             return LoginRefusal(LoginStatus.OUT_OF_RESOURCES, reason="too many sessions")
