@@ -162,13 +162,14 @@ class LogicalUnit:
         """A nexus sees the unit from now on. Its first attention tells why (SAM-5 6.2, 6.3.5)."""
         state = NexusState(nexus, self, lun, read_only=read_only)
         self.nexus_states[nexus] = state
-        known = nexus.key in self._acquainted
+        key = nexus.key
+        known = key in self._acquainted
         while len(self._acquainted) >= _ACQUAINTANCES and not known:
             del self._acquainted[next(iter(self._acquainted))]
-        self._acquainted[nexus.key] = None
+        self._acquainted[key] = None
         # SAM-5 6.3.4: a port seen before lost its nexus; a new one hears of the power on.
         first = asc.I_T_NEXUS_LOSS_OCCURRED if known else asc.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED
-        establish_attention(state.attentions, first)
+        state.attentions.append(first)
         self.server.nexus_established(state)
         return state
 
@@ -177,9 +178,10 @@ class LogicalUnit:
         state = self.nexus_states.pop(nexus, None)
         if state is None:
             return
-        for command in self.task_set.of_nexuses((nexus,)):
-            self.abort(command)
-        self.clear_aca(nexus)
+        if self.task_set.commands or self.task_set.faulted:     # most have nothing under way
+            for command in self.task_set.of_nexuses((nexus,)):
+                self.abort(command)
+            self.clear_aca(nexus)
         self.server.nexus_lost(state)
 
     def attention(self, code: SenseCode, *, only: Nexus | None = None, but: Nexus | None = None) -> None:

@@ -108,7 +108,7 @@ def test_f11_descriptors_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
                 return listener.fileno()
 
         exhausted = Exhausted()
-        there.call(lambda: there.transport._listeners.__setitem__(exhausted, 1))
+        there.call(lambda: there.transport._listeners.__setitem__(exhausted, (1, None)))
         there.call(lambda: there.transport._accept(exhausted))
         there.call(lambda: there.transport._listeners.pop(exhausted))
         assert failures

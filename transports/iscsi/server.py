@@ -19,6 +19,8 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
@@ -33,12 +35,14 @@ __all__ = ["IscsiTransport", "Report"]
 # Told one line about a connection that has ended otherwise than by logout; never raw bytes of the peer.
 Report: TypeAlias = Callable[[str], None]
 
+# What is known of a listener: its portal group tag; host and port, None for a wildcard address.
+_Listening: TypeAlias = tuple[int, tuple[str, int] | None]
+
 _BUFFER_SIZE: Final = (256 + 64) * 1024     # the longest data segment that we declare, its header, and more
 _IOVECS: Final = 1000                       # below IOV_MAX, 1024
 _JOINED: Final = 8192                       # bytes that are copied together rather than gathered by the kernel
 _AT_ONCE: Final = 16                        # commands between two sends: the initiator works while we do the next ones
 _PUT_OFF: Final = 32768                     # bytes, up to which answers wait for those of other connections
-_ACCEPTS: Final = 8                         # connections accepted in one turn: those before them are read in between
 _ACCEPT_PAUSE: Final = 0.2                  # seconds without accepting when descriptors are used up
 _TICK: Final = 1.0                          # seconds between looks at the connections' deadlines
 _REPORTS: Final = 10                        # lines about one address in a minute
@@ -73,7 +77,7 @@ class IscsiTransport:
         self._reports_until = 0.0
         self.buffer = memoryview(bytearray(_BUFFER_SIZE))      # all connections receive into it
         self._peers: dict[TargetConnection, _Peer] = {}
-        self._listeners: dict[socket.socket, int] = {}      # and the portal group tag of each
+        self._listeners: dict[socket.socket, _Listening] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.time: Callable[[], float] = lambda: 0.0
         self.add_reader: Callable[[socket.socket, Callable[[], None]], object] = _no_loop
@@ -105,11 +109,13 @@ class IscsiTransport:
             infos = await _addresses(loop, host, port)
             for family, _, _, _, address in dict.fromkeys(infos):
                 listener = _listen(family, address)
-                self._listeners[listener] = group
-                loop.add_reader(listener, self._accept, listener)
                 name = listener.getsockname()
                 bound.append((name[0], name[1]))
-                self.node.portals.append(Portal(name[0].partition("%")[0], name[1], group))
+                local = (name[0].partition("%")[0], name[1])
+                self.node.portals.append(Portal(*local, group))
+                # Who comes to a wildcard address must be asked where it came to.
+                self._listeners[listener] = group, None if ip_address(local[0]).is_unspecified else local
+                self._accept_again(listener)
         self._tick()
         return bound
 
@@ -148,7 +154,7 @@ class IscsiTransport:
         if loop is None:
             return
         for listener in self._listeners:
-            loop.remove_reader(listener)
+            self.remove_reader(listener)
             listener.close()
         self._listeners.clear()
         self.node.request_logout(loop.time())
@@ -169,45 +175,37 @@ class IscsiTransport:
     # --- connections -------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        loop = self._loop
-        assert loop is not None
-        for _ in range(_ACCEPTS):
-            try:
-                sock, address = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _NO_RESOURCES:
-                    return
-                # Nobody gets in for a while; those who are in go on.
-                loop.remove_reader(listener)
-                loop.call_later(_ACCEPT_PAUSE, self._accept_again, listener)
-                return
-            self._take(sock, address, self._listeners[listener])
-
-    def _accept_again(self, listener: socket.socket) -> None:
-        if self._loop is not None and listener in self._listeners:
-            self._loop.add_reader(listener, self._accept, listener)
-
-    def _take(self, sock: socket.socket, address: tuple[str, int], group: int) -> None:
+        """Somebody is there. If there are more, the next turn tells so: those before them are read in between."""
         loop = self._loop
         assert loop is not None
         try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in _NO_RESOURCES:
+                # Nobody gets in for a while; those who are in go on.
+                self.remove_reader(listener)
+                loop.call_later(_ACCEPT_PAUSE, self._accept_again, listener)
+            return
+        group, local = self._listeners[listener]
+        try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            local = sock.getsockname()
+            if local is None:
+                name = sock.getsockname()
+                local = (name[0].partition("%")[0], name[1])
         except OSError:
             sock.close()
             return
         peer = address[0].partition("%")[0]
-        connection = self.node.accept(
-            peer=peer, local=(local[0].partition("%")[0], local[1]), now=loop.time(), group=group
-        )
+        connection = self.node.accept(peer=peer, local=local, now=self.time(), group=group)
         if connection is None:
             sock.close()
             self._tell(peer, "too many connections that have not logged in")
             return
         self._peers[connection] = _Peer(self, loop, sock, connection)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if self._loop is not None and listener in self._listeners:
+            self.add_reader(listener, partial(self._accept, listener))
 
     def gone(self, connection: TargetConnection) -> None:
         """Told by a peer: its socket is closed."""
@@ -354,7 +352,9 @@ class _Peer:
             connection.dirty = False
         if transport.node.dirty:
             transport.send_dirty()
-        if target is None or target.timers:
+        if target is None and connection.session is not None:
+            target = connection.session.target          # logged in just now
+        if target is not None and target.timers:
             transport.arm()
 
     def _send_put_off(self) -> None:                                                            # hot
@@ -424,9 +424,15 @@ class _Peer:
         if self._writing:
             self._loop.remove_writer(self._sock)
         self._sock.close()
-        self._connection.drop(reason)
-        self._transport.gone(self._connection)
-        self._transport.flush()
+        connection, transport = self._connection, self._transport
+        target = connection.session.target if connection.session is not None else None
+        connection.drop(reason)
+        transport.gone(connection)
+        # Its end may have let others go on.
+        if transport.node.dirty:
+            transport.send_dirty()
+        if target is not None and target.timers:
+            transport.arm()
 
 
 def _no_loop(*arguments: object) -> None:
@@ -448,6 +454,7 @@ def _listen(family: int, address: object) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)      # Linux hands it down to what is accepted
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setblocking(False)
