@@ -459,10 +459,12 @@ class TargetConnection:
         """Close the socket now, without a word."""
         if self.state == ConnectionState.CLOSED:
             return
+        ended = self.deaf
         self.deaf = True
         self.state = ConnectionState.CLOSED
         self.close_reason = self.close_reason or reason
-        self._end_session()
+        if not ended:
+            self._end_session()
         self.out.clear()
         self.queued = 0
         if self._counted:

@@ -183,7 +183,10 @@ class IscsiTarget:
 
     def access_of(self, initiator_name: str, address: _Address | None) -> InitiatorAccess | None:
         """The terms of an initiator, None where it may not use the target."""
-        return next((access for access in self.access if access.admits(initiator_name, address)), None)
+        for access in self.access:
+            if access.admits(initiator_name, address):
+                return access
+        return None
 
 
 class TargetNode:
@@ -271,8 +274,10 @@ class TargetNode:
         self.now = max(self.now, now)
         waiting = self._unauthenticated
         limits = self.limits
-        of_address = sum(connection.peer == peer for connection in waiting)
-        if len(waiting) >= limits.unauthenticated or of_address >= limits.unauthenticated_of_address:
+        if len(waiting) >= limits.unauthenticated or (
+            len(waiting) >= limits.unauthenticated_of_address
+            and sum(connection.peer == peer for connection in waiting) >= limits.unauthenticated_of_address
+        ):
             self.refused_connections += 1
             return None
         connection = TargetConnection(self, peer=peer, local=local, group=group, now=now)

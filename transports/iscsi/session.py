@@ -581,7 +581,7 @@ class Session:
         if self._data_out is not None:
             self._data_out.close()
             self._data_out = None
-        if self.nexus is not None and self.target is not None:
+        if self.nexus is not None and self.target is not None and not self.nexus.lost:
             self.target.nexus_lost(self.nexus)
 
     def statistics(self) -> dict[str, object]:

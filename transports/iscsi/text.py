@@ -95,30 +95,20 @@ def decode_text(data: Buffer, *, max_keys: int = 64, repeated: bool = False) -> 
     if raw[-1]:
         raise TextError("text does not end with NUL")
     try:
-        items = raw.decode().split("\0")
+        text = raw.decode()
     except UnicodeDecodeError:
         raise TextError("text is not UTF-8") from None
-    if not "".join(items).isprintable():
-        raise TextError("control characters in text")
-    may_be_long = len(raw) > MAX_VALUE_LENGTH
-    pairs: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    for item in items:
-        if not item:
-            continue                        # padding that was counted into the data segment length
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise TextError("a key without '='")
-        if not _is_key_name(key):
-            raise TextError("malformed key name")
-        if may_be_long and len(value.encode()) > MAX_VALUE_LENGTH:
-            raise TextError("value too long")
-        if len(pairs) == max_keys:
-            raise TextError("too many keys")
-        if key in seen and not repeated:
-            raise TextError(f"{key} twice")
-        seen.add(key)
-        pairs.append((key, value))
+    if not _is_text(text):
+        raise TextError("a key without '=', or a malformed key name")
+    pairs: list[tuple[str, str]] = _pairs_in(text)
+    if len(pairs) > max_keys:
+        raise TextError("too many keys")
+    if not (repeated or len(dict(pairs)) == len(pairs)):
+        raise TextError("a key twice")
+    if not text.replace("\0", "").isprintable():
+        raise TextError("control characters in a value")
+    if len(raw) > MAX_VALUE_LENGTH and any(len(value.encode()) > MAX_VALUE_LENGTH for _, value in pairs):
+        raise TextError("value too long")
     return pairs
 
 
@@ -163,7 +153,10 @@ def encode_binary(data: bytes) -> str:
 
 # 6.1 standard-label: letters, digits and these marks. '#' is for X#, Y# and Z# keys; not all keys of the RFCs
 # begin with a capital (iSCSIProtocolLevel), so that is not asked for.
-_is_key_name = re.compile(rf"[A-Za-z][A-Za-z0-9.\-+@_#]{{0,{MAX_KEY_LENGTH - 1}}}").fullmatch
+_PAIR = rf"([A-Za-z][A-Za-z0-9.\-+@_#]{{0,{MAX_KEY_LENGTH - 1}}})=([^\0]*)"
+_pairs_in = re.compile(_PAIR).findall
+# More NULs than one: padding that was counted into the data segment length.
+_is_text = re.compile(rf"\0*(?:{_PAIR}\0++)*+").fullmatch
 _is_number = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}").fullmatch
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
