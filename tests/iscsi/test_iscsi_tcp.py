@@ -218,6 +218,8 @@ def test_client_url_parts() -> None:
     url = parse_url(f"iscsi://me%s%40cret@[::1]:3261/iqn.2026-11.test:x/7?{options}")
 
     assert (url.host, url.port, url.target, url.lun) == ("::1", 3261, "iqn.2026-11.test:x", 7)
+    assert parse_url("iscsi://h/t/255").lun == 255
+    assert parse_url(f"iscsi://h/t/{0x4000 | 259}").lun == parse_url("iscsi://h/t/259").lun == 259
     assert url.chap == ChapCredentials("me", b"s%40cret")
     assert url.target_chap == ChapCredentials("t", b"p")
     assert (url.header_digest, url.data_digest) == (("None", "CRC32C"), ("CRC32C",))

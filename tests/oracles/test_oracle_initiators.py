@@ -56,6 +56,17 @@ def test_ipxe_boots(require_tool: Callable[[str], str], tmp_path: Path) -> None:
         )
 
 
+def test_many_units(require_tool: Callable[[str], str]) -> None:
+    """iscsi-ls lists 260 units by the numbers of their URLs, and iscsi-inq reaches the last one."""
+    list_tool, tool = require_tool("iscsi-ls"), require_tool("iscsi-inq")
+    with serve(*("--disk", "64K") * 259, "--disk", "64K,serial=THE-LAST") as served:
+        listed = re.findall(r"Lun:(\d+)", run(list_tool, "-s", f"iscsi://{served.portal}"))
+        last = run(tool, "-e", "1", "-c", "128", served.urls[-1])
+
+    assert listed == [url.rpartition("/")[2] for url in served.urls]
+    assert "THE-LAST" in last
+
+
 @pytest.mark.parametrize("device", ["scsi-hd", "scsi-block", "scsi-generic"])
 def test_qemu_machine_boots(device: str, require_tool: Callable[[str], str], tmp_path: Path) -> None:
     """A machine whose disk is our unit: QEMU's own disk over it, or its CDBs passed through as they come."""

@@ -6,7 +6,7 @@
 
 A URL is `iscsi://[user[%secret]@]host[:port][/target[/lun]]`, as libiscsi takes it, with the options
 `target_user`, `target_password` (mutual CHAP), `header_digest=crc32c` and `data_digest=crc32c` after a `?`. Without a
-target it is a discovery session.
+target it is a discovery session. From LUN 256 on libiscsi wants the number that the LUN field has: 16384 and the LUN.
 
 Several commands at once are begun at `session`; `wait` has what ended. It does NOT: follow redirections, reconnect.
 """
@@ -97,6 +97,8 @@ def parse_url(url: str) -> IscsiUrl:
         lun = int(lun_text or "0", 0)
     except ValueError:
         raise ValueError(f"{lun_text!r} is not a LUN") from None
+    if lun >> 14 == 1:
+        lun &= 0x3FFF           # a LUN of flat space addressing, as its field has it
     options = {key: values[-1] for key, values in parse_qs(split.query).items()}
     target_user, target_secret = options.get("target_user", ""), options.get("target_password", "")
     try:

@@ -135,7 +135,9 @@ def _chap(authentication: Authentication | None) -> ChapRequirement | None:
 
 
 def _url(listener: Listener, name: str, lun: int) -> str:
-    return f"iscsi://{listener}/{name}/{lun}"
+    # libiscsi, and so QEMU, puts the number into the LUN field as it is: beyond 255 it has to be that of flat space.
+    number = lun | 0x4000 if 256 <= lun < 1 << 14 else lun
+    return f"iscsi://{listener}/{name}/{number}"
 
 
 def _to_paste(listener: Listener, name: str, lun: int) -> tuple[str, ...]:
