@@ -39,7 +39,7 @@ class RemovalPrevention(SpcDeviceServer):
         return True
 
     def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
-        """SPC-5 table 70, SPC-2 table 9: allowing is let through by reservations, preventing is not."""
+        """SPC-5 table 70, SPC-2 5.5.1: allowing is let through by reservations, preventing is not."""
         if operation.opcode == _OPCODE:
             return ReservationClass.WRITE if cdb.prevent else ReservationClass.ALWAYS
         return super().conflict_class(command, operation, cdb)

@@ -89,7 +89,7 @@ class Maintenance(Medium):
         self.check_writable(command)
         block = _repeated(pattern, wanted.block_size)
         ongoing = self._begin(asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS, 0)
-        if not (cdb.fmtdata and cdb.cmplst):            # SBC-4 table 36: the list adds to what there is
+        if not (cdb.fmtdata and cdb.cmplst):            # SBC-4 5.5: the list adds to what there is
             defects = [*self.grown_defects, *defects]
         steps = self._format_steps(command, ongoing, wanted, block, defects, fast=cdb.ffmt == 1)
         return (yield from self._carry_out(steps, "format", immed=immed))
@@ -196,7 +196,8 @@ class Maintenance(Medium):
             raise _invalid_list(2)
         block = _repeated(data[4:], self.block_size)
         inverted = bytes(each ^ 0xFF for each in block)
-        return [inverted if invert and number % 2 else block for number in range(count)]
+        # SBC-4 5.30.3: with INVERT the last pass leaves the pattern, whatever the number of passes.
+        return [inverted if invert and left % 2 else block for left in reversed(range(count))]
 
     def _exit_failure_mode(self) -> Completion:
         """SBC-4 5.30.5: only after a sanitize with AUSE one."""

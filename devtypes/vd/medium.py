@@ -92,7 +92,7 @@ class Medium(Geometry):
     # --- START STOP UNIT ---------------------------------------------------------------------------------------
 
     def conflict_class(self, command: Command, operation: Operation, cdb: CdbFields) -> str:
-        """SBC-4 table 13, SPC-2 table B.1: START STOP UNIT that only starts is let through by reservations."""
+        """SBC-4, SPC-2 annex B: START STOP UNIT that only starts is let through by reservations."""
         if operation.opcode == 0x1B:
             harmless = cdb.start and not cdb.power_condition
             return ReservationClass.ALWAYS if harmless else ReservationClass.WRITE

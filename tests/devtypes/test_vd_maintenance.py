@@ -144,7 +144,7 @@ def grown(bench: Bench) -> list[int]:
 
 
 def test_format_unit_complete_list() -> None:
-    """CMPLST discards the grown defects that there were; else the list adds to them (SBC-4 table 36)."""
+    """CMPLST discards the grown defects that there were; else the list adds to them (SBC-4 5.5)."""
     bench = Bench()
     short = struct.pack(">xxHI", 4, 7)
     assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHI", 0, 4, 5)).good
@@ -232,13 +232,27 @@ def test_sanitize_erases(name: str) -> None:
 
 
 def test_sanitize_overwrite_passes() -> None:
-    """The pattern is repeated in each block; with INVERT the second pass is inverted."""
-    bench = Bench()
+    """The pattern is repeated in each block. With INVERT it is inverted between passes, of which the first is inverted
+    where their count is even: the last leaves the pattern (SBC-4 5.30.3)."""
+    passes: list[int] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            if isinstance(request, Fill) and not request.offset:
+                passes.append(request.pattern[0])
+            return submit(request, ticket)
+
+        return perform
+
+    bench = Bench(wrap=wrap)
 
     assert bench.do("SANITIZE (OVERWRITE)", data_out=overwrite_list(b"\x12\x34")).good
     assert bench.read(CAPACITY - 1) == b"\x12\x34" * 256
-    assert bench.do("SANITIZE (OVERWRITE)", data_out=overwrite_list(b"\x0f", count=2, invert=True)).good
-    assert bench.read(0) == b"\xf0" * BLOCK
+    for count in (1, 2, 3):
+        passes.clear()
+        assert bench.do("SANITIZE (OVERWRITE)", data_out=overwrite_list(b"\x0f", count=count, invert=True)).good
+        assert bench.read(0) == b"\x0f" * BLOCK
+        assert passes == [0x0F, 0xF0, 0x0F][3 - count :]
 
 
 @pytest.mark.parametrize(

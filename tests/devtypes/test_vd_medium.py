@@ -178,7 +178,7 @@ def test_start_stop_under_reservation(start: int, conflict: bool) -> None:
     ("TEST UNIT READY", {}, True), ("READ(10)", {"transfer_length": 1}, True), ("READ MEDIA SERIAL NUMBER", {}, False),
 ])
 def test_commands_under_unit_reservation(name: str, fields: dict[str, int], conflict: bool) -> None:
-    """What RESERVE of another nexus lets through (SPC-2 tables 9 and B.1)."""
+    """What RESERVE of another nexus lets through (SPC-2 5.5.1, annex B)."""
     bench = Bench(removable=True)
     assert bench.another().command("RESERVE(6)").good
 
@@ -195,7 +195,7 @@ def test_commands_under_unit_reservation(name: str, fields: dict[str, int], conf
     (3, "TEST UNIT READY", {}, False), (3, "LOG SENSE", {}, False), (1, "LOG SELECT", {}, True),
 ])
 def test_commands_under_persistent_reservation(kind: int, name: str, fields: dict[str, int], conflict: bool) -> None:
-    """What Write Exclusive (1) and Exclusive Access (3) of another nexus let through (SBC-4 table 13)."""
+    """What Write Exclusive (1) and Exclusive Access (3) of another nexus let through (SPC-5 5.14, SBC-4)."""
     bench = Bench(removable=True)
     other = bench.another()
     assert other.command("PERSISTENT RESERVE OUT (REGISTER)", data_out=bytes(15) + b"\x01" + bytes(8)).good
