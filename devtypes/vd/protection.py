@@ -14,14 +14,21 @@ from typing import Final
 from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.command import Buffer
-from scsiemu.sense import CheckCondition
+from scsiemu.sense import CheckCondition, SenseKey
 
-__all__ = ["ProtectionCheck", "crc_t10", "interleave", "invert", "make_protection", "separate"]
+__all__ = [
+    "ProtectionCheck", "compare_protection", "crc_t10", "interleave", "invert", "make_protection",
+    "repeated_protection", "separate",
+]
 
 _POLYNOMIAL: Final = 0x8BB7
 _TAGS: Final = struct.Struct(">HHI")
 _ESCAPE_APPLICATION: Final = 0xFFFF
 _ESCAPE_REFERENCE: Final = 0xFFFFFFFF
+_FAILED: Final = (
+    asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, asc.LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED,
+    asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED,
+)
 
 
 @functools.cache
@@ -92,6 +99,25 @@ def make_protection(
             reference = lba + number if pi_type == 1 else _ESCAPE_REFERENCE
         result += _TAGS.pack(guard, application_tag, reference & 0xFFFFFFFF)
     return bytes(result)
+
+
+def repeated_protection(first: bytes, blocks: int, *, counts: bool) -> bytes:
+    """Protection information of one block for as many (SBC-4 5.51): with `counts` the reference tag goes up."""
+    if not counts:
+        return first * blocks
+    guard, application, reference = _TAGS.unpack(first)
+    return b"".join(_TAGS.pack(guard, application, reference + n & 0xFFFFFFFF) for n in range(blocks))
+
+
+def compare_protection(
+    received: bytes, stored: bytes, *, guard: bool, application: bool, reference: bool
+) -> None:
+    """Compare fields of protection information with those on the medium. Raises CheckCondition with MISCOMPARE and
+    the code of the check (SBC-4 5.36)."""
+    for ours, theirs in zip(_TAGS.iter_unpack(received), _TAGS.iter_unpack(stored), strict=True):
+        for number, wanted in enumerate((guard, application, reference)):
+            if wanted and ours[number] != theirs[number]:
+                raise CheckCondition(asc.with_key(_FAILED[number], SenseKey.MISCOMPARE))
 
 
 @value

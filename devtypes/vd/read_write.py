@@ -13,7 +13,7 @@ from typing import Any, Final
 from devtypes.vd import layouts
 from devtypes.vd.base import DiskBase
 from devtypes.vd.config import PI_SIZE
-from devtypes.vd.protection import interleave, separate
+from devtypes.vd.protection import compare_protection, interleave, repeated_protection, separate
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
@@ -31,6 +31,7 @@ _FUA: Final = 0x08
 
 _SIX_BLOCKS: Final = 256            # TRANSFER LENGTH zero of the 6-byte forms (SBC-4 5.10)
 _RANGE: Final = ("lba", "transfer_length")
+_NO_GUARD: Final = 2                # PROTECT 010b
 
 
 def _type_2(disk: DiskBase) -> bool:
@@ -328,22 +329,39 @@ class ReadWrite(DiskBase):
             blocks = blocks if cdb.bytchk == 3 else len(expected) // size
         stored = yield from self.read_blocks(lba, blocks)
         self.verify_errors.bytes_processed += len(stored)
+        tags = b""
         if self.pi_type:
             tags = yield from self.read_protection(lba, blocks)
-            self.protection_check(cdb, protect, lba, blocks).check(stored, tags, self.block_size, lba)
-            if protect:
-                stored = interleave(stored, tags, self.block_size)
+            if expected is None or not protect:     # else what is received stands for it (SBC-4 5.36)
+                self.protection_check(cdb, protect, lba, blocks).check(stored, tags, self.block_size, lba)
         if expected is not None:
-            # One block against all: its length divides theirs.
-            self.compare(expected * (len(stored) // len(expected)) if cdb.bytchk == 3 else expected, stored)
+            self._compare_received(cdb, protect, expected, stored, tags)
         return Completion()
 
-    def compare(self, expected: bytes, stored: Buffer) -> None:
+    def _compare_received(self, cdb: CdbFields, protect: int, expected: bytes, stored: Buffer, tags: bytes) -> None:
+        """The comparison of VERIFY: user data, and what PROTECT says of protection information (SBC-4 5.36)."""
+        if not protect:
+            # One block against all: its length divides theirs.
+            self.compare(expected * (len(stored) // len(expected)) if cdb.bytchk == 3 else expected, stored)
+            return
+        data, received = separate(expected, self.block_size)
+        blocks = len(stored) // self.block_size
+        if cdb.bytchk == 3:
+            data, received = data * blocks, repeated_protection(received, blocks, counts=self.pi_type != 3)
+        self.protection_check(cdb, protect, cdb.lba, blocks).check(data, received, self.block_size, cdb.lba)
+        self.compare(data, stored, between=PI_SIZE)
+        owner = self.application_tag_owner
+        compare_protection(
+            received, tags, guard=protect != _NO_GUARD, application=owner, reference=not (self.pi_type == 3 and owner)
+        )
+
+    def compare(self, expected: bytes, stored: Buffer, *, between: int = 0) -> None:
         """Raises CheckCondition with MISCOMPARE; INFORMATION is the offset of the first byte that differs
-        (SBC-4 4.18.1, 5.3)."""
+        (SBC-4 4.18.1, 5.3), with so many bytes `between` the blocks."""
         if expected == stored:
             return
         offset = first_difference(expected, stored)
+        offset += offset // self.block_size * between
         raise CheckCondition(asc.MISCOMPARE_DURING_VERIFY_OPERATION, information=offset)
 
 

@@ -11,6 +11,7 @@ from vd_bench import Bench
 
 from devtypes.vd.protection import crc_t10, interleave, invert, make_protection, separate
 from scsiemu import asc
+from scsiemu.sense import SenseCode, SenseKey
 
 BLOCK = 512
 
@@ -177,6 +178,81 @@ def test_type_2_expected_tags() -> None:
     result = bench.do("READ(32)", **fields, **{**tags, "application_tag_mask": 0xFFFF})
     assert result.code == asc.LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED
     assert bench.do("VERIFY(32)", **fields, bytchk=1, data_out=data).good
+
+
+def miscompare(code: SenseCode) -> SenseCode:
+    """The code of a check that failed, as VERIFY tells it of a comparison (SBC-4 5.36)."""
+    return asc.with_key(code, SenseKey.MISCOMPARE)
+
+
+@pytest.mark.parametrize(("protect", "wrong", "code"), [
+    (1, {}, None),
+    (1, {"guard": 1}, asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED),
+    (1, {"reference": 9}, asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED),
+    (2, {"guard": 1}, None),
+    (2, {"reference": 9}, asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED),
+    (3, {}, None),
+    (3, {"guard": 1}, miscompare(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED)),
+    (3, {"reference": 9}, miscompare(asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED)),
+    (3, {"tag": 5}, None),
+    (4, {"guard": 1}, asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED),
+    (4, {"reference": 9}, miscompare(asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED)),
+    (5, {"guard": 1}, asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED),
+])
+def test_verify_compares_protection(protect: int, wrong: dict[str, int], code: SenseCode | None) -> None:
+    """With BYTCHK what is received is checked as by a write, then compared field by field; ATO zero: the application
+    tag is the device server's own and is not compared (SBC-4 5.36)."""
+    bench = Bench(pi_type=1)
+    bench.write(7, b"v" * BLOCK)
+    data = protected(b"v" * BLOCK, 7, **wrong)
+
+    result = bench.do("VERIFY(16)", lba=7, transfer_length=1, bytchk=1, protect=protect, data_out=data)
+
+    assert result.code == code
+
+
+def test_verify_compares_application_tag_of_its_owner() -> None:
+    """With ATO one the application tag is compared; in type 3 the reference tag then is not."""
+    for kind, wrong, code in (
+        (1, {"tag": 5}, miscompare(asc.LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED)),
+        (3, {"tag": 5}, miscompare(asc.LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED)), (3, {"reference": 5}, None),
+    ):
+        bench = Bench(pi_type=kind)
+        bench.disk.set_mode_fields(0x0A, ato=1)
+        bench.initiator.clear_attentions()
+        fields = {"lba": 7, "transfer_length": 1, "protect": 3}
+        assert bench.do("WRITE(16)", data_out=protected(b"v" * BLOCK, 7, tag=1), **fields).good
+
+        result = bench.do("VERIFY(16)", bytchk=1, data_out=protected(b"v" * BLOCK, 7, **{"tag": 1, **wrong}), **fields)
+
+        assert result.code == code
+
+
+def test_verify_with_protection_leaves_the_medium_unchecked() -> None:
+    """What is received with its protection information stands for the check of what is on the medium: with a wrong
+    guard in both they are the same (SBC-4 5.36)."""
+    bench = Bench(pi_type=1)
+    block = protected(b"a" * BLOCK, 3, guard=1)
+    fields = {"lba": 3, "transfer_length": 1}
+    assert bench.do("WRITE(16)", protect=3, data_out=block, **fields).good
+
+    assert bench.do("VERIFY(16)", bytchk=1, protect=3, data_out=block, **fields).good
+    result = bench.do("VERIFY(16)", bytchk=1, data_out=b"a" * BLOCK, **fields)
+    assert result.code == asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED
+
+
+def test_verify_one_block_with_protection() -> None:
+    """BYTCHK 11b: the block is repeated as by WRITE SAME, with reference tags that count."""
+    bench = Bench(pi_type=1)
+    assert bench.do("WRITE SAME(16)", lba=4, transfer_length=3, data_out=b"s" * BLOCK).good
+    fields = {"lba": 4, "transfer_length": 3, "bytchk": 3, "protect": 1}
+
+    assert bench.do("VERIFY(16)", data_out=protected(b"s" * BLOCK, 4), **fields).good
+    bench.write(6, b"s" * 511 + b"t")
+    result = bench.do("VERIFY(16)", data_out=protected(b"s" * BLOCK, 4), **fields)
+    assert result.code == asc.MISCOMPARE_DURING_VERIFY_OPERATION
+    assert result.sense is not None
+    assert result.sense.information == 2 * 520 + 511
 
 
 def test_type_1_write_same_counts() -> None:
