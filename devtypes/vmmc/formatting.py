@@ -52,6 +52,8 @@ _SPARE_AS_ASKED: Final = frozenset((0x30, 0x32))            # spare areas are wh
 _WHOLE: Final = frozenset((0x26, 0x31))                     # types without spare areas
 # Blocks of a BD with as large spare areas as there can be, and with the smallest: of 12219392.
 _BD, _BD_LEAST, _BD_MOST = 12219392, 5796864, 12088320
+_EXPANSION: Final = 0x01                                    # of the supplementary spare area of a DVD-RAM
+_RAM, _EXPANSION_STEP = 2295072, 9728                       # of a DVD-RAM so many blocks more become spare
 _WITH_BLOCK_LENGTH: Final = frozenset((("dvd-ram", 0x00), ("dvd-ram", 0x01), ("bd-re", 0x31)))
 _ALL_OF_IT: Final = frozenset((0, 0xFFFFFFFF))              # NUMBER OF BLOCKS that is none
 _FORMAT_CODE, _LEGACY_CODE = 1, 7
@@ -175,7 +177,15 @@ class Formatting(Writing):
         parameter = BLOCK if (disc.kind.name, number) in _WITH_BLOCK_LENGTH else 0
         if disc.kind.family == Family.BD and number == 0:
             parameter = (disc.whole - default) // step
+        if number == _EXPANSION:
+            unit = max(disc.whole * _EXPANSION_STEP // _RAM // step, 1) * step
+            for left in (disc.capacity - unit, disc.capacity - 2 * unit):
+                if left > 0 and disc.spares_used <= disc.primary:       # what has moved into it stays where it is
+                    yield number, left, parameter
+            return
         yield number, default, parameter
+        if disc.kind.name == "dvd-ram":
+            yield number, disc.whole, parameter
         if number in _SPARE_AS_ASKED:
             yield number, disc.whole * _BD_LEAST // _BD // step * step, 0
             yield number, disc.whole * _BD_MOST // _BD // step * step, 0
@@ -237,7 +247,8 @@ class Formatting(Writing):
             return most, number
         if blocks in _ALL_OF_IT or disc.kind.name == "dvd+rw":
             blocks = min(blocks or most, most)
-        if blocks > max(listed) or blocks % step or (number in _SPARE_AS_ASKED and blocks < min(listed)):
+        least = min(listed) if number in (*_SPARE_AS_ASKED, _EXPANSION) else 0
+        if blocks > max(listed) or blocks % step or blocks < least:
             raise _invalid(4)
         return blocks, number
 
@@ -255,6 +266,12 @@ class Formatting(Writing):
         yield from self.save_disc(disc)
         return Completion()
 
+    def _expand(self, disc: Disc, blocks: int) -> Steps:
+        """Of a DVD-RAM only so many blocks are left for data, the others are spare: nothing else is changed."""
+        make_random(disc, blocks)
+        yield from self.save_disc(disc)
+        return Completion()
+
     def _zero(self, offset: int, length: int) -> Asking[None]:
         capabilities = self.unit.capabilities
         if capabilities is not None and capabilities.discard:
@@ -265,6 +282,8 @@ class Formatting(Writing):
     def _format(self, disc: Disc, number: int, blocks: int, *, keep: bool, subtype: int) -> Steps:
         if number in (GROW, ADD, QUICK_GROW, QUICK_ADD):
             return (yield from self._grow(disc, number, blocks))
+        if number == _EXPANSION:
+            return (yield from self._expand(disc, blocks))
         was_random = disc.random
         known = (disc.replaced, disc.spares_used) if keep and blocks == disc.capacity else ({}, 0)
         self._empty(disc)

@@ -254,3 +254,41 @@ def test_defects_against_a_model(kind: str, history: list[tuple[int, int, set[in
 
     assert disc.read(0, 300) == model
     assert disc.status() == [lba for lba, _ in disc.list()]
+
+
+def formats(disc: Bench) -> list[tuple[int, int]]:
+    """Format types that are listed, with their blocks."""
+    data = disc.data("READ FORMAT CAPACITIES", allocation_length=252)
+    return [(word >> 26, count) for count, word in struct.iter_unpack(">II", data[12:])]
+
+
+def test_dvd_ram_formats() -> None:
+    """With and without a supplementary spare area (00h), as it comes from the shop; and larger spare areas (01h)."""
+    disc = Disc("dvd-ram")
+    default, unit = 3984, 16
+    assert formats(disc) == [(0, default), (0, ROOM), (1, default - unit), (1, default - 2 * unit)]
+    sent = bytes((0, 0, 0, 8)) + struct.pack(">II", ROOM, 0x800)
+    assert disc.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=sent).good
+
+    assert disc.data("READ CAPACITY")[:4] == (ROOM - 1).to_bytes(4, "big")
+    assert disc.spare()[2] == 0
+
+
+def test_spare_area_expansion() -> None:
+    """Format type 01h takes blocks at the end for spare ones: what is recorded before them stays (MMC-5 6.5.4.2.2)."""
+    disc = Disc("dvd-ram")
+    disc.scratched.unwritable = {16}
+    data = drawn(64)
+    assert disc.write(0, data) is None
+    spare, capacity = disc.spare(), disc.capacity
+    for fewer in (0, 8, 64, 32):
+        sent = bytes((0, 0, 0, 8)) + struct.pack(">II", capacity - fewer, 1 << 26 | 0x800)
+        code = disc.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=sent).code
+        assert code == (None if fewer == 32 else asc.INVALID_FIELD_IN_PARAMETER_LIST)
+    again = Disc("dvd-ram", disc.scratched)
+
+    assert again.capacity == capacity - 32
+    assert again.read(0, 64) == data
+    assert again.spare() == (spare[0], spare[1] + 32, spare[2] + 32)
+    assert again.list() == [(16, 16)]
+    assert again.write(capacity - 32, drawn(16)) == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE

@@ -124,7 +124,8 @@ def test_mediainfo_of_blank_media(on_drives: Run) -> None:
         if medium == "dvd-ram":
             assert bare == [*disc("other", 1, "complete", 1, 1), *toc(capacity)]
             assert formats == [
-                ["formatted", size(capacity)], ["00h(800)", size(2236704)], ["01h(800)", size(2236704)],
+                ["formatted", size(capacity)], ["00h(800)", size(2236704)], ["00h(800)", size(capacity)],
+                ["01h(800)", size(capacity - 9728)], ["01h(800)", size(capacity - 2 * 9728)],
             ]
             assert {"Primary SA: 12800/12800=100.0% free", "Persistent Write Protection is off"} <= set(lines)
             continue

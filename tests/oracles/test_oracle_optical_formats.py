@@ -1,4 +1,4 @@
-"""BD-R formatted by xorriso as it lists formats, and by growisofs: written, sessions appended, read back."""
+"""BD-R and DVD-RAM formatted by xorriso as it lists formats, and by growisofs: written, appended to, read back."""
 
 from __future__ import annotations
 
@@ -101,3 +101,18 @@ def test_growisofs_overwrites_bd_r(on_drives: Run) -> None:
     ]
     assert "READ CAPACITY: 11826176*2048=24220008448" in found["default"]
     assert found["none"][0] == "Mounted Media: 41h, BD-R SRM"
+
+
+def test_xorriso_formats_dvd_ram(on_drives: Run) -> None:
+    """With and without a supplementary spare area; one that becomes larger leaves what is recorded as it is."""
+    state = "dvd+rw-mediainfo /dev/sr0 2>/dev/null | grep -e ' formatted:' -e Supp | sed 's/[ \t][ \t]*/ /g'\n"
+    form = "xorriso -outdev /dev/sr0 -format {} " + f"{LOG}\n"
+    script = "".join(form.format(how) + state for how in ("full", "by_index_1", "by_index_0"))
+    script += SESSIONS + form.format("by_index_2") + form.format("by_index_3") + state
+    assert on_drives({"ram": ("dvd-ram", script + READ)}) == {"ram": [
+        "Supplementary SA: 58368/58368=100.0% free", "formatted: 2236704*2048=4580769792",
+        "Supplementary SA: 0/0=-nan% free", "formatted: 2295072*2048=4700307456",
+        "Supplementary SA: 58368/58368=100.0% free", "formatted: 2236704*2048=4580769792",
+        "Supplementary SA: 87552/87552=100.0% free", "formatted: 2207520*2048=4521000960",
+        "one", "two", "three",
+    ]}
