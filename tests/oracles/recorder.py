@@ -32,6 +32,8 @@ INITIATORS = (
 
 _DONE = (Status.GOOD, Status.CONDITION_MET)
 _WRITES = (0x2A, 0x2E, 0xAA)
+# Whose scripts they are, by what runs them.
+_SCRIPTS = {"perl": "amanda"}
 # Who runs beside the programs that use a node, and may be seen when one of these closes it.
 _BYSTANDERS = ("bash", "cmp", "cp", "cut", "dash", "grep", "head", "mkdir", "rm", "sed", "sh", "stat", "tail")
 
@@ -110,6 +112,7 @@ def _watch_callers(recorder: _Recorder) -> None:
         note = receive(listener)
         try:
             recorder.program = os.path.basename(os.readlink(f"/proc/{note.pid}/exe"))
+            recorder.program = _SCRIPTS.get(recorder.program, recorder.program)
         except OSError:
             recorder.program = ""
         if recorder.program in _BYSTANDERS:

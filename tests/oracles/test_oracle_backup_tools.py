@@ -1,4 +1,5 @@
-"""btape of Bacula, mbuffer, pax and afio, unmodified: backup programs judge tape drives, and a library under them.
+"""btape of Bacula, Amanda, mbuffer, buffer, pax, afio, bsdtar, dar, dds2tar, tar's rmt, cpio's mt and mtx's scsitape,
+unmodified: backup programs judge tape drives, and a library under them.
 
 btape (Debian's bacula-sd) is the program by which Bacula's users try whether a drive is good enough.
 """
@@ -186,3 +187,142 @@ tapestat -k 1 1 | grep -c '^st0 '
 """, "--tape", "8M")
 
     assert text.splitlines() == ["300", "1228800", "200", "819200", "0", "0", "1"]
+
+
+AMANDA = """
+org "T"
+mailto ""
+dumpuser "$(id -un)"
+tpchanger "library"
+tapetype LTO
+infofile "$PWD/info"
+logdir "$PWD"
+indexdir "$PWD"
+tapelist "$PWD/tapelist"
+diskfile "$PWD/disklist"
+labelstr "^T[0-9][0-9]*$"
+define changer library {
+    tpchanger "chg-robot:/dev/sg0"
+    property "tape-device" "0=tape:/dev/nst0" "1=tape:/dev/nst1"
+    property "eject-before-unload" "yes"
+    changerfile "$PWD/state"
+}
+define tapetype LTO {
+    length 30 mbytes
+    blocksize 32 kbytes
+}
+"""
+
+
+def test_amanda_library(shell: Callable[..., str], require_tool: Callable[..., str], tmp_path: Path) -> None:
+    """Amanda finds the bar codes, labels the cartridges of two slots in two drives, and finds them by their labels."""
+    require_tool("amtape", "amanda-server")
+    text = shell(f"""
+export PATH=$PATH:/usr/sbin
+cat > amanda.conf <<CONFIGURATION{AMANDA}CONFIGURATION
+: > tapelist; : > disklist
+amtape . inventory; amlabel . T1 slot 1; amlabel . T2 slot 2; amtape . slot next; amtape . slot 2
+amtape . label T1; amtape . update; amtape . eject 1; amtape . inventory
+amdevcheck . tape:/dev/nst0 && amdevcheck . tape:/dev/nst0 --properties
+""", "--library", f"{tmp_path}/lib,capacity=8M,drives=2,slots=4,ports=1,create=3")
+
+    before, after = re.findall(r"(?:^slot \d: .*(?: barcode|: empty).*\n)+", text, re.MULTILINE)
+    assert re.findall(r"slot (\d): .* barcode (\w+)", before) == [(f"{n}", f"A0000{n}L8") for n in (1, 2, 3)]
+    assert text.count("Writing label 'T1'...\nChecking label...\nSuccess!") == 1
+    assert text.count("Writing label 'T2'...\nChecking label...\nSuccess!") == 1
+    assert "label T1 is now loaded from slot 1" in text
+    assert "slot 1: Recording label 'T1'" in text
+    assert "drive ejected" in text
+    labels = re.findall(r"slot (\d): label (\w+) barcode (\w+)", after)
+    assert labels == [("1", "T1", "A00001L8"), ("2", "T2", "A00002L8")]
+    assert {"BSF=1", "BSR=1", "EOM=1", "FSF=1", "FSR=1", "APPENDABLE=1"} <= set(text.splitlines())
+
+
+def test_rmt(shell: Callable[..., str]) -> None:
+    """tar, cpio and mt of the GNU project through rmt, tar's server for drives of other machines."""
+    assert shell("""
+printf '#!/bin/sh\nexec /usr/sbin/rmt-tar\n' > rsh; chmod +x rsh
+drive=localhost:/dev/nst0 over=--rsh-command=$PWD/rsh
+mkdir d; head -c 100001 /dev/urandom > d/a; seq 3000 > d/b
+tar cf $drive $over d; mt-gnu -f $drive $over rewind; tar df $drive $over && echo tar
+mt-gnu -f $drive $over fsf 1; mt-gnu -f $TAPE status | grep number
+find d | cpio -o -H newc $over -O $drive 2> /dev/null; mt-gnu -f $drive $over bsfm 2
+mkdir x; (cd x; cpio -id $over -I $drive 2> /dev/null); diff -r d x/d && echo cpio
+""", "--tape", "8M").splitlines() == ["tar", "file number = 1", "block number = 0", "cpio"]
+
+
+def test_mt_gnu(shell: Callable[..., str]) -> None:
+    """Each operation of cpio's mt that moves the tape, from behind the first of three files of three blocks."""
+    text = shell("""
+for n in 0 1 2; do head -c 1536 /dev/urandom | dd of=$TAPE bs=512 2> /dev/null; done
+for words in rewind 'fsf 1' 'fsr 2' 'bsf 1' 'bsfm 1' 'fsfm 1' 'asf 2' 'bsr 1' eom 'seek 5' 'eof 2' retension erase; do
+    mt-gnu -f $TAPE rewind; mt-gnu -f $TAPE fsf 1; mt-gnu -f $TAPE $words || echo refused
+    echo $words $(mt-gnu -f $TAPE status | sed -n 's/.* number = //p')
+done
+mt-gnu -f $TAPE offline; mt-gnu -f $TAPE fsf || echo offline
+""", "--tape", "8M")
+
+    assert text.splitlines() == [
+        "rewind 0 0", "fsf 1 2 0", "fsr 2 1 2", "bsf 1 0 -1", "bsfm 1 1 0", "fsfm 1 1 -1", "asf 2 2 0",
+        *("mt-gnu: /dev/nst0: rmtioctl failed: Input/output error", "refused", "bsr 1 0 -1"), "eom 3 -1",
+        "seek 5 -1 -1", "eof 2 3 0", "retension 0 0", "erase 0 0",
+        "mt-gnu: /dev/nst0: rmtopen failed: No medium found", "offline",
+    ]
+
+
+def test_bsdtar_and_dar(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """Archives of libarchive in blocks of several sizes, and of dar: extracted and compared."""
+    require_tool("bsdtar", "libarchive-tools")
+    require_tool("dar", "dar")
+    assert shell("""
+mkdir d d/e; head -c 300001 /dev/urandom > d/a; seq 3000 > d/b; ln -s b d/l; echo x > d/e/x
+for words in "-b 1" "-b 20" "-b 200" "-b 128 --format newc" "-b 20 -z"; do
+    mt rewind; bsdtar -c $words -f $TAPE d; mt rewind; mkdir x; bsdtar -x ${words%% -[-z]*} -C x -f $TAPE
+    diff -r d x/d && echo bsdtar; rm -r x
+done
+mt rewind; dar -Q -c - -R d 2> /dev/null | dd of=$TAPE bs=32k iflag=fullblock 2> /dev/null; mt rewind; mkdir x
+dd if=$TAPE bs=32k 2> /dev/null | dar -Q -x - --sequential-read -R x > /dev/null 2>&1; diff -r d x && echo dar
+""", "--tape", "8M").splitlines() == ["bsdtar"] * 5 + ["dar"]
+
+
+def test_buffers(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """buffer writes and reads blocks itself; writebuffer and readbuffer hold what dd does."""
+    require_tool("buffer", "buffer")
+    require_tool("writebuffer", "chiark-rwbuffer")
+    assert shell("""
+mkdir d; head -c 3000001 /dev/urandom > d/a; seq 3000 > d/b
+tar cf - d | buffer -s 64k -o $TAPE; mt rewind; buffer -s 64k -i $TAPE | tar df - && echo buffer
+mt rewind; tar cf - d | writebuffer 1 | dd of=$TAPE bs=64k iflag=fullblock 2> /dev/null
+mt rewind; dd if=$TAPE bs=64k 2> /dev/null | readbuffer 1 | tar df - && echo chiark
+""", "--tape", "8M").splitlines() == ["buffer", "chiark"]
+
+
+def test_dds2tar(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """An index with the block of each member of an archive; dds2tar goes to that block, and mt-dds asks where it is."""
+    require_tool("dds2tar", "dds2tar")
+    text = shell("""
+mkdir d; for n in 1 2 3; do head -c $((n * 100001)) /dev/urandom > d/$n; done
+mt setblk 512; tar cbf 20 $TAPE d; mt rewind; dds2index -t index -f $TAPE --z no 2> /dev/null; mt seek 0
+dds2tar -v -t index -f $TAPE d/2 > part 2> /dev/null; tar xOf part d/2 2> /dev/null | cmp - d/2 && echo found
+mt rewind; mt fsr 1007; mt-dds -f $TAPE tell 2> /dev/null | head -1
+""", "--tape", "8M")
+
+    assert text.splitlines() == ["found", "first block number is 1007"]
+
+
+def test_scsitape(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """mtx's scsitape and scsieject drive a tape by /dev/sg0 alone; a locked drive does not let go."""
+    require_tool("scsitape", "mtx")
+    text = shell("""
+seq 10000 | head -c 5120 > data; tape="scsitape -f /dev/sg0"; drive="scsieject -f /dev/sg0"
+$tape setblk 512; $tape write 512 < data > /dev/null 2>&1; $tape mark 2; tapeinfo -f /dev/sg0 | grep Position
+$tape bsf 2; tapeinfo -f /dev/sg0 | grep Position; $tape fsf 1; $tape eod; tapeinfo -f /dev/sg0 | grep Position
+$tape rewind; $tape read 512 10 | cmp - data && echo same; $tape seek 3; tapeinfo -f /dev/sg0 | grep Position
+$tape erase; $tape eod; tapeinfo -f /dev/sg0 | grep Position; $drive lock; $drive unload 2>&1 | tail -1; $drive unlock
+$drive unload; tapeinfo -f /dev/sg0 | grep Ready; $drive load; tapeinfo -f /dev/sg0 | grep Ready
+""", "--tape", "8M")
+
+    assert [line for line in text.splitlines() if "mtx: " not in line] == [
+        *("Block Position: 12", "Block Position: 10", "Block Position: 12", "same", "Block Position: 3"),
+        *("Block Position: 0", "scsieject: unload failed", "Ready: no", "Ready: yes"),
+    ]
