@@ -574,6 +574,7 @@ def test_numbers_are_true(calls: list[tuple[str, int]]) -> None:
     operations = {"weof": Op.WEOF, "fsf": Op.FSF, "bsf": Op.BSF, "fsr": Op.FSR, "bsr": Op.BSR, "eom": Op.EOM,
                   "rew": Op.REW}
     for name, count in calls:
+        known = station.place()[1] >= 0
         try:
             if name in operations:
                 station.op(operations[name], count)
@@ -585,7 +586,8 @@ def test_numbers_are_true(calls: list[tuple[str, int]]) -> None:
             else:
                 station.write(bytes(count * 4))
         except Refused:
-            pass
+            if name == "bsr" and not known and not station.tape.at:
+                return                  # Linux counts what is left from a number that it does not know
         before = station.tape.records[: station.tape.at]
         file, block = station.place()
         marks = [number for number, record in enumerate(before) if record is None]

@@ -265,7 +265,7 @@ mt-gnu -f $TAPE offline; mt-gnu -f $TAPE fsf || echo offline
     assert text.splitlines() == [
         "rewind 0 0", "fsf 1 2 0", "fsr 2 1 2", "bsf 1 0 -1", "bsfm 1 1 0", "fsfm 1 1 -1", "asf 2 2 0",
         *("mt-gnu: /dev/nst0: rmtioctl failed: Input/output error", "refused", "bsr 1 0 -1"), "eom 3 -1",
-        "seek 5 -1 -1", "eof 2 3 0", "retension 0 0", "erase 0 0",
+        "seek 5 -1 -1", "eof 2 3 0", "retension 0 0", "erase 1 0",
         "mt-gnu: /dev/nst0: rmtopen failed: No medium found", "offline",
     ]
 

@@ -264,10 +264,10 @@ class TapeDrive(TapeOperations):
         if answer.key == SenseKey.BLANK_CHECK and size and done and 0 < residual < blocks:
             part.eof = Eof.EOD_2        # what came before the end of data counts
             return done
+        part.block = -1
         if answer.key == SenseKey.BLANK_CHECK and part.eof == Eof.FM:
             part.eof = Eof.EOD_2
             return b""
-        part.block = -1
         raise Refused(errno.EIO)
 
     def write(self, handle: object, data: bytes, position: int | None) -> Steps[int]:

@@ -132,8 +132,6 @@ class TapeOperations(TapeSession):
             raise Refused(errno.EIO)
         self.buffer = b""
         handle.rewinds = handle.auto_rewind and load
-        if load:
-            self.new_session()
         yield from self.check(handle)
 
     def _set_partition(self, count: int) -> Steps[None]:

@@ -42,7 +42,7 @@ class TapeSession(TapeState):
 
     def __init__(self, unit: int) -> None:
         super().__init__(unit)
-        self._limits_known = False
+        self._limits_known = self._was_ready = False
         self.default_drive_buffer: int | None = None
         # An operation has set it in this session, so the mode's default does not count.
         self.block_size_changed = self.density_changed = self.compression_changed = False
@@ -61,6 +61,8 @@ class TapeSession(TapeState):
                 yield Pause(1.0)
             else:
                 break
+        if not answer.good and answer.key != SenseKey.NOT_READY:
+            raise Refused(errno.EIO)            # a deferred error, for one: what is known of the tape stays
         if not answer.good:
             no_tape = answer.asc[0] == _NO_MEDIUM
             self.ready = Ready.NO_TAPE if no_tape else Ready.NOT_READY
@@ -69,8 +71,11 @@ class TapeSession(TapeState):
             self.partitions[0].file = self.partitions[0].block = -1
             self.partition = self.new_partition = 0
             return False
-        if attentions or self.ready != Ready.READY:
+        # A cartridge that came is told by a unit attention. After a LOAD of our own there is none, and the numbers of
+        # file and block stay unknown. The one for the power on was taken before us.
+        if attentions or not self._was_ready:
             self.new_session()
+        self._was_ready = True
         self.ready = Ready.READY
         yield from self._parameters()
         if self.write_protected and handle.flags & ACCESS_MODE != READ_ONLY:

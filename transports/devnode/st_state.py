@@ -209,6 +209,7 @@ class TapeState:
         """LOCATE(10). Raises Refused."""
         change = partition != self.partition
         flags = (0 if logical or self.has(Boolean.SCSI2LOGICAL) else 4) | (2 if change else 0)
+        flags |= int(self.has(Boolean.NOWAIT))
         if change:
             found = yield from self.position(logical=True)
             self.part.last_block = found[0] if found is not None else None
@@ -255,7 +256,8 @@ class TapeState:
 
     def load(self, load: int, *, page: int = 0) -> Steps[bool]:
         """LOAD UNLOAD, of a cartridge of the loader where `page` says one."""
-        return (yield from self.execute((_LOAD_UNLOAD, 0, 0, page, load), long=True)).good
+        immediate = int(self.has(Boolean.NOWAIT))
+        return (yield from self.execute((_LOAD_UNLOAD, immediate, 0, page, load), long=True)).good
 
     # --- motion ------------------------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class TapeState:
                 part.file = part.block = -1
             part.at_setmark = code == 4 if count else part.at_setmark
             if op not in (Op.FSFM, Op.BSFM):
-                part.eof = Eof.NOEOF
+                part.eof = Eof.FM if op == Op.FSF else Eof.NOEOF
             if op in (Op.FSFM, Op.BSFM):
                 yield from self._space(Op.BSF if op == Op.FSFM else Op.FSF, 1)
             return
@@ -307,21 +309,20 @@ class TapeState:
         """SPACE has not gone all the way: where are we?"""
         part = self.part
         undone = abs(answer.residual or 0)
+        # Counting goes on from numbers that are not known, as it does there: -1 stands for them, and what is less.
+        before = part.block
         if answer.sense is not None and answer.sense.eom:
-            if op in (Op.BSF, Op.BSFM, Op.BSR, Op.BSS):
-                part.file = part.block = 0          # the beginning of the partition
-                part.eof = Eof.NOEOF
-                return
-            part.eof = Eof.EOM_OK
+            if op not in (Op.BSF, Op.BSFM, Op.BSR, Op.BSS):
+                part.eof = Eof.EOM_OK
             part.block = 0
         filemark = answer.sense is not None and answer.sense.filemark
         match op:
             case Op.FSF | Op.FSFM:
-                part.file = part.file + count - undone if part.file >= 0 else -1
+                part.file += count - undone if part.file >= 0 else 0
                 part.block = -1
                 part.eof = Eof.NOEOF
             case Op.BSF | Op.BSFM:
-                part.file = part.file - count + undone if part.file >= 0 else -1
+                part.file -= count - undone if part.file >= 0 else 0
                 part.block = 0
                 part.eof = Eof.NOEOF
             case Op.FSR if filemark:
@@ -329,14 +330,15 @@ class TapeState:
                 part.block = 0
                 part.eof = Eof.FM
             case Op.FSR:
-                part.block = part.block + count - undone if part.block >= 0 and count >= undone else -1
+                part.block = before + count - undone if before >= 0 and before + count >= undone else -1
                 part.eof = Eof.NOEOF
             case Op.BSR if filemark:
-                part.file -= part.file > 0
+                part.file -= 1
                 part.block = -1
                 part.eof = Eof.NOEOF
             case Op.BSR:
-                part.block = part.block - count + undone if part.block >= 0 else -1
+                if part.block >= 0:
+                    part.block = before - (count if before >= 0 else 0) + undone
                 part.eof = Eof.NOEOF
             case _:
                 part.block = part.file = -1
@@ -361,9 +363,9 @@ class TapeState:
         if op != Op.WSM:
             if part.file >= 0:
                 part.file += done
-            if done:
+            if done or answer.good:
                 part.block = 0
-        part.at_setmark = op == Op.WSM and bool(done)
+        part.at_setmark = op == Op.WSM and written and bool(done)
         if written:
             part.eof = Eof.EOM_OK if at_end else Eof.FM if op != Op.WSM and count else Eof.NOEOF
             return
@@ -399,9 +401,12 @@ class TapeState:
         part = self.part
         if not answer.good:
             part.file = part.block = -1
+            if answer.key == SenseKey.BLANK_CHECK:
+                part.eof = Eof.EOD
             raise Refused(errno.EIO)
-        part.file = part.block = 0
-        part.at_setmark = False
+        if op != Op.ERASE:              # that leaves the tape where it is
+            part.file = part.block = 0
+            part.at_setmark = False
         part.eof = Eof.NOEOF
         self.buffer = b""
 
