@@ -10,6 +10,7 @@ import sys
 from struct import Struct
 
 import pytest
+from crc32c import crc32c
 
 from devtypes.vd.config import DiskConfig
 from devtypes.vd.disk import VirtualDisk
@@ -29,9 +30,14 @@ _CDB = Struct(">BBIBHB6x")
 
 
 class World:
-    """A target with a disk in memory, and an initiator's side that is bytes made beforehand."""
+    """A target with a disk in memory, and an initiator's side that is bytes made beforehand.
 
-    def __init__(self) -> None:
+    Args:
+        digests: both, CRC32C.
+    """
+
+    def __init__(self, *, digests: bool = False) -> None:
+        self._digests = False               # not in the login's own PDUs
         target = Target(NAME)
         store = memory.open_store(size=SIZE)
         target.add_unit(
@@ -44,12 +50,18 @@ class World:
         assert connection is not None
         self.connection: TargetConnection = connection
         self.cmd_sn = 1
-        self.log_in()
+        self.log_in("CRC32C" if digests else "None")
+        self._digests = digests
+        for _ in range(2):                      # the unit attention
+            self.deliver(self.pdu(0x81, bytes(16), b"", 0))
 
-    def log_in(self) -> None:
+    def log_in(self, digest: str) -> None:
         texts = (
             (0x81, ("InitiatorName=iqn.2026-11.test:i", "SessionType=Normal", f"TargetName={NAME}", "AuthMethod=None")),
-            (0x87, ("InitialR2T=No", "ImmediateData=Yes", "MaxRecvDataSegmentLength=262144")),
+            (0x87, (
+                "InitialR2T=No", "ImmediateData=Yes", "MaxRecvDataSegmentLength=262144", f"HeaderDigest={digest}",
+                f"DataDigest={digest}",
+            )),
         )
         for flags, keys in texts:
             text = b"".join(key.encode() + b"\0" for key in keys)
@@ -60,12 +72,13 @@ class World:
             header[27] = 1
             self.deliver(bytes(header) + text + bytes(-len(text) % 4))
         assert self.connection.session is not None
-        for _ in range(2):                      # the unit attention
-            self.deliver(self.pdu(0x81, bytes(16), b"", 0))
 
     def pdu(self, flags: int, cdb: bytes, data: bytes, length: int) -> bytes:
         header = _COMMAND.pack(1, flags, 0, len(data), 0, self.cmd_sn % 128, length, self.cmd_sn, 0, cdb)
         self.cmd_sn += 1
+        if self._digests:
+            header += crc32c(header).to_bytes(4, "little")
+            data += crc32c(data).to_bytes(4, "little") if data else b""
         return header + data
 
     def deliver(self, data: bytes) -> int:
@@ -88,11 +101,12 @@ class World:
         ]
 
 
-def count(world: World, opcode: int) -> tuple[float, float]:
+def count(opcode: int, *, digests: bool = False) -> tuple[float, float]:
     """Calls of Python functions, and of C functions, for each command."""
+    world = World(digests=digests)
     calls = {"call": 0, "c_call": 0}
     batches = world.batches(opcode)
-    answer = 48 + (BLOCKS * 512 if opcode == 0x28 else 0)
+    answer = 48 + 4 * digests + (BLOCKS * 512 + 4 * digests if opcode == 0x28 else 0)
 
     def profile(frame: object, event: str, argument: object) -> None:
         if event in calls:
@@ -109,11 +123,13 @@ def count(world: World, opcode: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("opcode", "python_calls", "c_calls"), [(0x28, 7, 11), (0x2A, 9, 16)], ids=["READ(10)", "WRITE(10)"]
+    ("opcode", "digests", "python_calls", "c_calls"),
+    [(0x28, False, 7, 11), (0x2A, False, 9, 16), (0x28, True, 7, 18), (0x2A, True, 9, 21)],
+    ids=["READ(10)", "WRITE(10)", "READ(10) with digests", "WRITE(10) with digests"],
 )
-def test_hot_path_calls(opcode: int, python_calls: float, c_calls: float) -> None:
+def test_hot_path_calls(opcode: int, *, digests: bool, python_calls: float, c_calls: float) -> None:
     """A 4 KiB READ(10) or WRITE(10) makes no more function calls between bytes and bytes than it did."""
-    made, made_in_c = count(World(), opcode)
+    made, made_in_c = count(opcode, digests=digests)
 
     assert made <= python_calls
     assert made_in_c <= c_calls
