@@ -39,7 +39,7 @@ class Defects(DiskReports):
         """The lists asked for, short or long block format."""
         form = _format(cdb)
         body = self._defect_list(cdb, form)
-        return _answer(cdb, struct.pack(">xBH", _list_flags(cdb, form), len(body) & 0xFFFF) + body)
+        return _answer(cdb, struct.pack(">xBH", _list_flags(cdb, form), min(len(body), 0xFFFF)) + body)
 
     @operation(
         0xB7, "READ DEFECT DATA(12)", layouts.READ_DEFECT_DATA_12, data=DataDirection.IN,

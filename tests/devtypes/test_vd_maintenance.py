@@ -143,6 +143,18 @@ def grown(bench: Bench) -> list[int]:
     return [int.from_bytes(data[at : at + 8], "big") for at in range(8, len(data), 8)]
 
 
+def test_read_defect_data_10_of_many() -> None:
+    """More than the length field holds: FFFFh (SBC-4 5.19)."""
+    bench = Bench(size=16 << 20)
+    defects = struct.pack(">16000I", *range(16000))
+    assert bench.do("FORMAT UNIT", fmtdata=1, data_out=struct.pack(">xxH", len(defects)) + defects).good
+
+    short = bench.do("READ DEFECT DATA(10)", req_glist=1, allocation_length=8).data
+    assert short == struct.pack(">xBHI", 0x08, 64000, 0)
+    long = bench.do("READ DEFECT DATA(10)", req_glist=1, defect_list_format=3, allocation_length=12).data
+    assert long == struct.pack(">xBHQ", 0x0B, 0xFFFF, 0)
+
+
 def test_format_unit_complete_list() -> None:
     """CMPLST discards the grown defects that there were; else the list adds to them (SBC-4 5.5)."""
     bench = Bench()
