@@ -240,7 +240,7 @@ class DiskBase(RemovalPrevention):
             # Only the 32-byte forms say what to expect (SBC-4 4.21.2.4).
             known = protect != 0
             return ProtectionCheck(
-                2, guard, application and known, reference and known,
+                2, guard, application and known and self.application_tag_owner, reference and known,
                 getattr(cdb, "expected_application_tag", 0), getattr(cdb, "application_tag_mask", 0),
                 getattr(cdb, "expected_reference_tag", 0),
             )

@@ -163,7 +163,8 @@ def test_type_2_short_forms_refused() -> None:
 
 
 def test_type_2_expected_tags() -> None:
-    """Type 2: the CDB says which reference and application tags to expect, with a mask."""
+    """Type 2: the CDB says which reference and application tags to expect, the latter with a mask and only where ATO
+    gives them to the application client (SBC-4 5.14)."""
     bench = Bench(pi_type=2)
     first = protected(b"a" * BLOCK, 0, tag=0x1234, reference=1000)
     data = first + protected(b"b" * BLOCK, 0, tag=0x1234, reference=1001)
@@ -174,6 +175,9 @@ def test_type_2_expected_tags() -> None:
     result = bench.do("READ(32)", **{**fields, "expected_reference_tag": 999})
     assert result.code == asc.LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED
     tags = {"expected_application_tag": 0x1299, "application_tag_mask": 0xFF00}
+    assert bench.do("READ(32)", **fields, **{**tags, "application_tag_mask": 0xFFFF}).good
+    bench.disk.set_mode_fields(0x0A, ato=1)
+    bench.initiator.clear_attentions()
     assert bench.do("READ(32)", **fields, **tags).good
     result = bench.do("READ(32)", **fields, **{**tags, "application_tag_mask": 0xFFFF})
     assert result.code == asc.LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED
