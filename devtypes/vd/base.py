@@ -291,6 +291,9 @@ class DiskBase(RemovalPrevention):
             yield from self.write_protection(lba, protection, fua=fua)
         self.mark_written(lba, len(data) // self.block_size)
 
+    def allocation_changed(self) -> None:
+        """Blocks may have been allocated or deallocated: whoever watches thresholds looks."""
+
     def flush_steps(self, nexus: Nexus | None = None) -> Steps:
         """Background work: what a volatile cache holds goes to the medium. An error is told by the next command of the
         nexus that asked for it; where none did, of every nexus."""

@@ -177,6 +177,7 @@ class ThirdPartyCopy(DiskBase):
             yield from self._on(target, Flush())
         from_disk.counters.blocks_read += length // from_disk.block_size
         to_disk.counters.blocks_written += length // to_disk.block_size
+        to_disk.allocation_changed()
 
     def _on(self, unit: LogicalUnit, steps: Any) -> Generator[IoRequest[Any], Any, Any]:
         """Steps of a unit's disk, with their requests sent to that unit's store."""

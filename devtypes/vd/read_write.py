@@ -243,9 +243,6 @@ class ReadWrite(DiskBase):
         self.protection_check(cdb, protect, lba, blocks).check(data, tags, self.block_size, lba)
         return data, tags
 
-    def allocation_changed(self) -> None:
-        """Blocks may have been allocated or deallocated: whoever watches thresholds looks."""
-
     # --- WRITE AND VERIFY --------------------------------------------------------------------------------------
 
     @operation(

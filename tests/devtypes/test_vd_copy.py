@@ -67,6 +67,23 @@ def test_copy_overlapping(source: int, target: int, blocks: int) -> None:
     assert bench.read(0, 120) == model
 
 
+def test_copy_reaches_a_threshold() -> None:
+    """What a copy allocates counts as what a WRITE does: a provisioning threshold is told (SBC-4 4.7.3.7)."""
+    bench = Bench(size=64 << 20)
+    page = bytearray(bench.do("MODE SENSE(10)", page_code=0x1C, subpage_code=0x02, dbd=1).data[8:])
+    page[0] &= 0x7F
+    page[24] |= 0x80                    # ENABLED of the second descriptor: used resources
+    page[28:32] = (2).to_bytes(4, "big")
+    assert bench.do("MODE SELECT(10)", pf=1, data_out=bytes(8) + bytes(page)).good
+    bench.write(0, b"a" * BLOCK * 2048)
+    assert bench.do("TEST UNIT READY").good
+
+    data = copy_list([cscd(bench.disk)], [segment(2048, 0, 2048)])
+    assert bench.do("EXTENDED COPY(LID1)", data_out=data).good
+
+    assert bench.do("TEST UNIT READY").code == asc.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED
+
+
 def test_copy_overlapping_more_than_a_piece() -> None:
     """The same where the copy is done in pieces."""
     bench = Bench(size=16 << 20)
