@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def test_iscsi_test_cu_suite(suite: str, disks: dict[str, str], require_tool: Ca
 
     assert not failed, "\n".join(failed)
     assert never == []
+
+
+@pytest.mark.slow
+def test_iscsi_test_cu_at_once(require_tool: Callable[[str], str]) -> None:
+    """All tests in one process, as they come, each on what the one before has left: only those that are wrong fail.
+    Sanitizing, which takes its time, is left out."""
+    tool = require_tool("iscsi-test-cu")
+    with serve("--disk", "128M") as served:
+        finished = subprocess.run(
+            [tool, "-d", "-n", "-t", "ALL", served.urls[0]],
+            capture_output=True, text=True, errors="replace", timeout=400, check=False,
+        )
+
+    failed = re.findall(r"Suite (\w+), Test (\w+) had failures", finished.stdout)
+    assert {f"{suite}.{test}" for suite, test in failed} <= {name for name, _ in WRONG}, finished.stdout[-3000:]
+    assert re.search(rf"tests +{len(TESTS)} +{len(TESTS)} ", finished.stdout)
 
 
 def test_iscsi_test_cu_judge_sees_failure(require_tool: Callable[[str], str]) -> None:
