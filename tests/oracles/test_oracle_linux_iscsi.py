@@ -179,6 +179,12 @@ step sessions lsscsi -b
 cat /modules/* | head -c 2097152 >/tmp/pattern
 step write dd if=/tmp/pattern of=/dev/sda bs=64k oflag=direct
 step read eval 'dd if=/dev/sdb bs=64k count=32 iflag=direct 2>/dev/null | cmp - /tmp/pattern'
+step register sg_persist --out --register --param-sark=abc /dev/sda
+step reserve sg_persist --out --reserve --param-rk=abc --prout-type=1 /dev/sda
+step holder sg_persist --in --read-full-status /dev/sdb
+step conflict dd if=/tmp/pattern of=/dev/sdb bs=4k count=1 oflag=direct
+step released sg_persist --out --clear --param-rk=abc /dev/sda
+step free dd if=/tmp/pattern of=/dev/sdb bs=4k count=1 oflag=direct
 step second_out iscsiadm -m session -r 2 -u
 step one lsscsi -b
 
@@ -229,8 +235,9 @@ step logout iscsiadm -m node -u
 step after lsscsi
 """
 
-# What is meant to go wrong: connections, and what waited for one too long.
+# What is meant to go wrong: a write against a reservation, connections, and what waited for one too long.
 BROKEN = (
+    r"\[sdb\] tag#\d+ FAILED Result: hostbyte=DID_OK|error, dev sdb, sector 0 op 0x1:\(WRITE\)|"
     r"detected conn error \(10(20|11)\)|session recovery timed out after 4 secs|rejecting I/O to offline device"
     r"|DID_TRANSPORT_(FAILFAST|DISRUPTED)|I/O error, dev sda, sector 0 op 0x0:\(READ\)"
 )
@@ -238,7 +245,7 @@ BROKEN = (
 
 def test_linux_iscsi_changes(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     """Units come, grow and go; the target restarts, loses a connection, stays away too long; no write is lost."""
-    for tool in (QEMU, "lsscsi", "mkfs.ext4", "e2fsck"):
+    for tool in (QEMU, "lsscsi", "sg_persist", "mkfs.ext4", "e2fsck"):
         require_tool(tool)
     with LivingTarget("iqn.2026-11.test:living") as living:
         port = living.serve_iscsi()
@@ -251,7 +258,7 @@ def test_linux_iscsi_changes(require_tool: Callable[[str], str], tmp_path: Path)
             start()
 
         steps = boot_initiator(
-            tmp_path, str(port), CHANGES, programs=["lsscsi", "mkfs.ext4", "e2fsck"],
+            tmp_path, str(port), CHANGES, programs=["lsscsi", "sg_persist", "mkfs.ext4", "e2fsck"],
             wanted={
                 "add": lambda: living.add_disk(3, 8192), "grow": lambda: living.resize(3, 16384),
                 "remove": lambda: living.remove(3), "break": living.break_connections, "restart": restart,
@@ -259,7 +266,9 @@ def test_linux_iscsi_changes(require_tool: Callable[[str], str], tmp_path: Path)
             },
         )
 
+    assert steps.pop("conflict").code
     assert {name: step for name, step in steps.items() if step.code} == {}
+    assert re.search(r"iqn\.2026-11\.test:linux-guest,i,0x[0-9a-f]{12}", steps["holder"].text)
     assert [step.text for name, step in steps.items() if name.startswith("same")] == [""] * 3
     assert len(steps["sessions"].text.splitlines()) == 2
     assert steps["read"].text == ""
