@@ -160,6 +160,29 @@ def test_c1_command_outside_window(ahead: int) -> None:
     assert link.execute(0, tur()).status == Status.GOOD
 
 
+@pytest.mark.parametrize("what", ["command", "slow command", "NOP"])
+def test_c1_closed_window(what: str) -> None:
+    """C1: with as many commands as the window has, the next CmdSN is outside of it, and ignored (RFC 7143 4.2.2.1)."""
+    world = World(limits=NodeLimits(window=4))
+    link = world.connect()
+    world.store.slow = True
+    reads = [command(link, read(0, 1), Flags.FINAL | Flags.READ, 512, tag=tag) for tag in range(4)]
+    assert give(link, *reads) == []
+    expected = link.session.cmd_sn
+    beyond: pdus.Pdu = pdus.NopOut(itt=9, ttt=NO_TAG, cmd_sn=expected)
+    if what != "NOP":
+        beyond = command(link, tur() if what == "command" else read(0, 1), Flags.FINAL, 0, tag=9)
+
+    assert give(link, beyond) == []
+    (ping,) = give(link, pdus.NopOut(itt=10, ttt=NO_TAG, cmd_sn=expected, immediate=True))
+    assert isinstance(ping, pdus.NopIn)
+    assert (ping.exp_cmd_sn, ping.max_cmd_sn) == (expected, expected - 1)
+    world.store.slow = False
+    world.release()
+    assert [answer.itt for answer in sent(link) if isinstance(answer, pdus.DataIn)] == [0, 1, 2, 3]
+    assert len(give(link, beyond)) == 1
+
+
 def test_c1_duplicate_ahead_and_gap_flood() -> None:
     """C1: what waits for a gap is bounded by the window, and a CmdSN counts once."""
     world = World(limits=NodeLimits(window=16))

@@ -9,8 +9,7 @@ A SCSI Command PDU becomes a `Command` of the engine when it is its turn. It wai
 The window closes by itself: MaxCmdSN advances when a command ends, never when one arrives, so that no more than
 `window` commands that are not immediate exist in a session.
 
-It does NOT: cut PDUs, answer anything but commands and task management (connection.py), or keep Data-Out
-(data_out.py). One connection to a session; MaxConnections is 1.
+It does NOT: cut PDUs, answer other requests (connection.py), or keep Data-Out (data_out.py). MaxConnections is 1.
 """
 
 from __future__ import annotations
@@ -121,6 +120,11 @@ class Session:
         """Whether it is a discovery session."""
         return self.target is None
 
+    @property
+    def window_closed(self) -> bool:
+        """Whether the next CmdSN is outside of the window: there are as many commands as there may be."""
+        return self.max_cmd_sn + 1 & _MASK == self.exp_cmd_sn
+
     # --- order -------------------------------------------------------------------------------------------------
 
     def in_order(self, pdu: Pdu, cmd_sn: int) -> bool:
@@ -148,7 +152,7 @@ class Session:
 
     def _expected(self, pdu: Pdu, cmd_sn: int) -> bool:
         """Whether a non-immediate request has the next CmdSN, which is then taken. Else it is kept or ignored."""
-        if cmd_sn == self.exp_cmd_sn:
+        if cmd_sn == self.exp_cmd_sn and not self.window_closed:
             self.exp_cmd_sn = (cmd_sn + 1) & _MASK
             return True
         ahead = (cmd_sn - self.exp_cmd_sn) & _MASK
@@ -183,8 +187,8 @@ class Session:
         connection = self.connection
         target = self.target
         nexus = self.nexus
-        if target is None or nexus is None or self.queue:
-            return 0                    # a discovery session, or commands that wait for their turn
+        if target is None or nexus is None or self.queue or self.window_closed:
+            return 0                    # a discovery session, commands that wait for their turn, or too many
         tasks = self.tasks
         execute = target.execute
         out = connection.out
@@ -264,7 +268,7 @@ class Session:
             pledged = self._pledged
             first = len(out)
             command = None
-            if self.queue or connection.deaf:
+            if self.queue or connection.deaf or self.window_closed:
                 break
         if digests:
             queued += seal(out, first, connection.header_digest, connection.data_digest)
@@ -289,7 +293,7 @@ class Session:
     def _unusual_command(self, pdu: ScsiCommand) -> None:
         """Everything but a plain READ or WRITE whose turn it is."""
         itt = pdu.itt
-        if not pdu.immediate and pdu.cmd_sn != self.exp_cmd_sn:
+        if not pdu.immediate and (pdu.cmd_sn != self.exp_cmd_sn or self.window_closed):
             self._expected(pdu, pdu.cmd_sn)
             return
         reason = why_rejected(self, pdu, immediates=len(self._immediates or ()))
