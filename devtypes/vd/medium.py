@@ -37,7 +37,8 @@ class PowerCondition:
     FORCE_STANDBY: Final = 0xB
 
 
-_LOW_POWER: Final = {
+_ENTERED: Final = {
+    PowerCondition.ACTIVE: PowerCondition.ACTIVE,
     PowerCondition.IDLE: PowerCondition.IDLE, PowerCondition.FORCE_IDLE: PowerCondition.IDLE,
     PowerCondition.STANDBY: PowerCondition.STANDBY, PowerCondition.FORCE_STANDBY: PowerCondition.STANDBY,
 }
@@ -106,7 +107,9 @@ class Medium(Geometry):
         if cdb.power_condition:
             # START and LOEJ are ignored then (SBC-4 5.31). Codes without a meaning here (LU_CONTROL: there
             # are no timers to hand control to; obsolete SLEEP; the rest) leave the power condition as it is.
-            self.enter_power_condition(_LOW_POWER.get(cdb.power_condition, PowerCondition.ACTIVE))
+            entered = _ENTERED.get(cdb.power_condition)
+            if entered is not None:
+                self.enter_power_condition(entered)
             return Completion()
         if cdb.loej:
             self._check_removal()

@@ -117,6 +117,21 @@ def test_power_condition(condition: int, code: object) -> None:
     assert page[4:12] == bytes((0, 1, 3, 4)) + (1).to_bytes(4, "big")
 
 
+@pytest.mark.parametrize("code", [4, 5, 7, 15])
+def test_power_condition_without_a_meaning(code: int) -> None:
+    """LU_CONTROL without timers, obsolete and reserved codes leave the power condition as it is."""
+    bench = Bench()
+    assert bench.do("START STOP UNIT", power_condition=3).good
+
+    assert bench.do("START STOP UNIT", power_condition=code).good
+
+    sense = bench.do("REQUEST SENSE").data
+    wanted = asc.STANDBY_CONDITION_ACTIVATED_BY_COMMAND
+    assert (sense[12], sense[13]) == (wanted.asc, wanted.ascq)
+    assert bench.do("START STOP UNIT", power_condition=1).good
+    assert bench.do("REQUEST SENSE").data[12] == 0
+
+
 def test_resize_live() -> None:
     """A live resize tells everyone CAPACITY DATA HAS CHANGED; new blocks read as zeros."""
     bench = Bench()
