@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 
-from test_devnode_st import refused, written
+from devnode_world import FakeMemory
+from test_devnode_st import BASE, refused, written
 
 from scsiemu.services import Outcome
-from transports.devnode.st_codes import Boolean, Gstat, Op, Options
+from transports.devnode.st_codes import MTIOCPOS, Boolean, Gstat, Op, Options
 
 
 def test_read_end_of_data_after_spacing_to_a_file() -> None:
@@ -88,3 +89,47 @@ def test_open_meets_an_error() -> None:
     station.open()
 
     assert station.place() == (0, 1)
+
+
+def test_position_at_the_beginning() -> None:
+    """MTIOCPOS finds the beginning of the tape, where file and block are known again."""
+    station = written(b"a", b"b")
+    station.op(Op.SEEK, 1)
+    assert refused(station.op, Op.BSF) == errno.EIO
+    assert station.place() == (-1, 0)
+    station.run(station.drive.ioctl(station.handle, FakeMemory(), MTIOCPOS, BASE))
+
+    assert station.place() == (0, 0)
+
+
+def test_read_end_of_data_behind_filemarks_of_our_own() -> None:
+    """Behind a filemark of MTWEOF the end of data is an error at once; behind that of a close it is 0 bytes first."""
+    station = written()
+    station.op(Op.WEOF)
+    assert refused(station.read, 10) == errno.EIO
+    station.op(Op.REW)
+    station.write(b"a")
+    station.close()
+    station.open()
+
+    assert station.read(10) == b""
+
+
+def test_read_end_of_data_beyond_early_warning() -> None:
+    """With EOM the end of data is taken for the end of the medium: 0 bytes, and the block number stays."""
+    station = written(b"a", None)
+    station.op(Op.FSF)
+    station.tape.answers[0x08] = Outcome(2, bytes((0xF0, 0, 0x48, 0, 0, 0, 10, 10, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0)))
+
+    assert station.read(10) == b""
+    assert station.place() == (1, 0)
+    assert station.gstat() & Gstat.EOD
+
+
+def test_close_system_v_without_a_next_file() -> None:
+    """With SYSV a close after reading goes to the next file; where there is none it is EIO."""
+    station = written(b"a", b"b")
+    station.op(Op.SETDRVBUFFER, Options.SET_BOOLEANS | Boolean.SYSV)
+    station.read(10)
+
+    assert refused(station.close) == errno.EIO

@@ -102,9 +102,9 @@ class TapeDrive(TapeOperations):
                     else:
                         part.file += part.file >= 0
                         part.block = 0
-            elif part.eof == Eof.FM_HIT or (
-                part.eof == Eof.NOEOF and (yield from self.back_over_filemark(forward=True))
-            ):
+            elif part.eof in (Eof.FM_HIT, Eof.NOEOF):
+                if part.eof == Eof.NOEOF and not (yield from self.back_over_filemark(forward=True)):
+                    raise Refused(errno.EIO)
                 part.file += part.file >= 0
                 part.block = 0
                 part.eof = Eof.FM
@@ -232,8 +232,7 @@ class TapeDrive(TapeOperations):
         if sense is None:
             part.block = -1
             raise Refused(errno.EIO)
-        eom = sense.eom and answer.key != SenseKey.BLANK_CHECK
-        ili = sense.ili
+        ili = sense.ili and answer.key != SenseKey.BLANK_CHECK
         if answer.key == SenseKey.MEDIUM_ERROR:
             ili = False
             residual = residual if size else length
@@ -258,7 +257,7 @@ class TapeDrive(TapeOperations):
         if sense.filemark:
             part.eof = Eof.FM_HIT if part.eof != Eof.FM_HIT else Eof.EOD_2
             return done if size else b""
-        if eom:
+        if sense.eom:
             part.eof = Eof.EOD_1 if part.eof == Eof.FM else Eof.EOM_OK
             return done
         if answer.key == SenseKey.BLANK_CHECK and size and done and 0 < residual < blocks:

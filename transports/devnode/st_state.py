@@ -238,6 +238,8 @@ class TapeState:
         data = answer.data
         if not answer.good or len(data) < 12 or data[0] & 0x04:
             return None
+        if data[0] & 0x80 and not data[1]:          # BOP of partition 0: that is known then
+            self.part.block = self.part.file = 0
         return int.from_bytes(data[4:8], "big"), data[1]
 
     def switch_partition(self) -> Steps[None]:
@@ -367,7 +369,7 @@ class TapeState:
                 part.block = 0
         part.at_setmark = op == Op.WSM and written and bool(done)
         if written:
-            part.eof = Eof.EOM_OK if at_end else Eof.FM if op != Op.WSM and count else Eof.NOEOF
+            part.eof = Eof.EOM_OK if at_end else Eof.NOEOF
             return
         part.eof = Eof.NOEOF
         raise Refused(errno.EIO)
