@@ -36,6 +36,37 @@ def test_server_portals_ipv4_and_ipv6() -> None:
                 }
 
 
+@pytest.mark.parametrize(("portal", "peer"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.2")])
+def test_server_accepted_socket(portal: str, peer: str) -> None:
+    """What is accepted does not wait to send (Nagle), does not block, and knows where it came to, wildcard or not."""
+    with served(portals=((portal, 0),)) as there:
+        port = there.bound[0][1]
+        with socket.create_connection((peer, port)):
+            end = monotonic() + 10
+            while not there.call(lambda: list(there.transport._peers)) and monotonic() < end:
+                pass
+            ((connection, accepted),) = there.call(lambda: list(there.transport._peers.items()))
+            assert connection.local == (peer, port)
+            assert accepted._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert not accepted._sock.getblocking()
+
+
+def test_server_many_connections_at_once() -> None:
+    """Connections that have all come before the first is accepted are all accepted."""
+    with served(World(limits=NodeLimits(unauthenticated_of_address=40)), loop_factory=ServingLoop) as there:
+        sockets: list[socket.socket] = []
+
+        def come() -> None:
+            sockets.extend(socket.create_connection(there.bound[0]) for _ in range(30))
+
+        there.call(come)
+        with connect(there.url()) as client:
+            client.execute(0, tur())
+            assert there.call(lambda: len(there.transport._peers)) == 31
+        for each in sockets:
+            each.close()
+
+
 @pytest.mark.parametrize("options", ["", "?header_digest=crc32c&data_digest=crc32c"])
 @pytest.mark.parametrize(
     "settings", [None, OperationalSettings(initial_r2t=True, immediate_data=False)], ids=["unsolicited", "R2T"]
