@@ -192,12 +192,56 @@ def test_c1_duplicate_ahead_and_gap_flood() -> None:
         pdu = command(link, tur(), Flags.FINAL, 0, tag=0x1000 + number)
         pdu.cmd_sn = base + 1 + number % 64
         assert give(link, pdu) == []
-    assert len(link.connection.session.held) == 15
+    assert len(link.connection.session.held.requests) == 15
 
     filler = command(link, tur(), Flags.FINAL, 0, tag=0x10)
     filler.cmd_sn = base
 
     assert len(give(link, filler)) == 16
+
+
+@pytest.mark.parametrize("end", ["filled", "aborted", "lost"])
+def test_c1_data_behind_a_gap_is_counted(end: str) -> None:
+    """C1: data of commands that wait for a gap counts as Data-Out buffers, until they have their turn or end."""
+    world = World(limits=NodeLimits(data_out_bytes=4096))
+    link = world.connect()
+    base = link.session.cmd_sn
+    for number in range(4):
+        pdu = command(link, write(number * 2, 2), 0xA1, 1024, tag=0x100 + number, data=pattern(2, number))
+        pdu.cmd_sn = base + 1 + number
+        assert give(link, pdu) == []
+    assert world.node.data_out_budget.used == 4096
+
+    if end == "filled":
+        filler = command(link, tur(), Flags.FINAL, 0, tag=0x10)
+        filler.cmd_sn = base
+        assert len(give(link, filler)) == 5
+        assert world.medium[: 8 * 512] == b"".join(pattern(2, number) for number in range(4))
+    elif end == "aborted":
+        request = pdus.TaskManagementRequest(
+            0x80 | TmfCode.LOGICAL_UNIT_RESET, 0, 0x10, cmd_sn=base + 5, immediate=True
+        )
+        give(link, request)
+    else:
+        link.connection.lost()
+
+    assert world.node.data_out_budget.used == 0
+
+
+def test_c1_too_much_data_behind_a_gap() -> None:
+    """C1: past the bound of Data-Out buffers the connection ends, and others go on."""
+    world = World(limits=NodeLimits(data_out_bytes=4096))
+    link = world.connect()
+    base = link.session.cmd_sn
+    for number in range(5):
+        pdu = command(link, write(0, 2), 0xA1, 1024, tag=0x100 + number, data=bytes(1024))
+        pdu.cmd_sn = base + 1 + number
+        give(link, pdu)
+
+    assert link.connection.closed
+    assert "no memory" in link.connection.close_reason
+    assert world.node.data_out_budget.used == 0
+    alive(world)
 
 
 def test_c1_immediate_flood() -> None:

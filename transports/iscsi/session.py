@@ -27,6 +27,7 @@ from transports.iscsi.codes import NO_TAG, Flags, RejectReason
 from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
 from transports.iscsi.framing import PlainCommand, seal
+from transports.iscsi.held import HeldRequests
 from transports.iscsi.pdu import DataOut, Pdu, ScsiCommand, pack_plain, pack_response, r2t_bhs
 from transports.iscsi.response import respond
 
@@ -106,7 +107,7 @@ class Session:
         # Made when first needed: most sessions are idle.
         self._data_out: DataOutTable | None = None
         self.queue: deque[Command] | None = None
-        self.held: dict[int, Pdu | None] | None = None     # by CmdSN; None: aborted before it came
+        self.held: HeldRequests | None = None              # None where there are none
         self._immediates: set[int] | None = None            # ITTs of immediate commands
         self._parting: dict[int, SenseCode] | None = None   # ITTs of commands that we abort, with what to say
 
@@ -157,20 +158,19 @@ class Session:
             return True
         ahead = (cmd_sn - self.exp_cmd_sn) & _MASK
         if 0 < ahead <= (self.max_cmd_sn - self.exp_cmd_sn) & _MASK < _HALF:
-            held = self.held
-            if held is None:
-                held = self.held = {}
-            if cmd_sn not in held:
-                pdu.data = bytes(pdu.data)
-                held[cmd_sn] = pdu
+            if self.held is None:
+                self.held = HeldRequests(self.node.data_out_budget)
+            if not self.held.keep(cmd_sn, pdu):
+                self.connection.drop("no memory for commands behind one that is missing")
         # RFC 7143 4.2.2.1: outside of the window, and a duplicate, are silently ignored.
         return False
 
     def next_held(self) -> Pdu | None:
         """A request that was kept and whose turn has come."""
-        held = self.held
-        while held and self.exp_cmd_sn in held:
-            pdu = held.pop(self.exp_cmd_sn)
+        while (held := self.held) is not None and self.exp_cmd_sn in held.requests:
+            pdu = held.release(self.exp_cmd_sn)
+            if not held.requests:
+                self.held = None
             if pdu is not None:
                 return pdu
             self.exp_cmd_sn = (self.exp_cmd_sn + 1) & _MASK
@@ -553,27 +553,23 @@ class Session:
     def drop_waiting(self, lun: int | None, before: int) -> None:
         """Forget the waiting commands of a LUN (None: of all) that come before a CmdSN."""
         self.drop([command for command in self.waiting() if lun is None or command.lun == lun])
-        for cmd_sn, pdu in (self.held or {}).items():
-            mine = isinstance(pdu, ScsiCommand) and (lun is None or pdu.lun == lun)
-            if mine and 0 < (before - cmd_sn) & _MASK < _HALF:
-                self.held[cmd_sn] = None  # type: ignore[index]  # it is not None: it has an item
+        if self.held is not None:
+            self.held.abort_commands(lun, before)
 
     def abort_before_arrival(self, itt: int, ref_cmd_sn: int, cmd_sn: int) -> bool:
         """ABORT TASK for a command that has not come, or that a gap holds back: its CmdSN counts as received (11.5.5).
 
         False where `ref_cmd_sn` is not in the window, or not before the function's own `cmd_sn`.
         """
-        held = self.held or {}
-        for held_sn, pdu in held.items():
-            if isinstance(pdu, ScsiCommand) and pdu.itt == itt:
-                held[held_sn] = None
-                return True
+        held = self.held if self.held is not None else HeldRequests(self.node.data_out_budget)
+        if held.abort_task(itt):
+            return True
         ahead = (ref_cmd_sn - self.exp_cmd_sn) & _MASK
         if ahead > (self.max_cmd_sn - self.exp_cmd_sn) & _MASK or not 0 < (cmd_sn - ref_cmd_sn) & _MASK < _HALF:
             return False
-        if ref_cmd_sn in held:
+        if ref_cmd_sn in held.requests:
             return False                # another command has it
-        held[ref_cmd_sn] = None
+        held.abort(ref_cmd_sn)
         self.held = held
         return True
 
@@ -581,7 +577,9 @@ class Session:
         """The connection is gone: the nexus is lost, every command ends."""
         self.tasks.clear()
         self.queue = None
-        self.held = None
+        if self.held is not None:
+            self.held.close()
+            self.held = None
         if self._data_out is not None:
             self._data_out.close()
             self._data_out = None
