@@ -6,7 +6,10 @@ hot path shorter lowers them; who makes it longer says in the commit what for.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from struct import Struct
 
 import pytest
@@ -102,25 +105,20 @@ class World:
         ]
 
 
-def count(opcode: int, *, digests: bool = False) -> tuple[float, float]:
-    """Calls of Python functions, and of C functions, for each command."""
-    world = World(digests=digests)
-    calls = {"call": 0, "c_call": 0}
-    batches = world.batches(opcode)
-    answer = 48 + 4 * digests + (BLOCKS * 512 + 4 * digests if opcode == 0x28 else 0)
+@contextlib.contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Calls of Python functions ("call"), and of C functions ("c_call")."""
+    calls: Counter[str] = Counter()
 
     def profile(frame: object, event: str, argument: object) -> None:
-        if event in calls:
-            calls[event] += 1
+        calls[event] += 1
 
     before = sys.getprofile()
     sys.setprofile(profile)
     try:
-        sent = [world.deliver(batch) for batch in batches]
+        yield calls
     finally:
         sys.setprofile(before)
-    assert sent == [answer * BATCH] * len(batches)
-    return calls["call"] / COMMANDS, calls["c_call"] / COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -130,10 +128,16 @@ def count(opcode: int, *, digests: bool = False) -> tuple[float, float]:
 )
 def test_hot_path_calls(opcode: int, *, digests: bool, python_calls: float, c_calls: float) -> None:
     """A 4 KiB READ(10) or WRITE(10) makes no more function calls between bytes and bytes than it did."""
-    made, made_in_c = count(opcode, digests=digests)
+    world = World(digests=digests)
+    batches = world.batches(opcode)
+    answer = 48 + 4 * digests + (BLOCKS * 512 + 4 * digests if opcode == 0x28 else 0)
 
-    assert made <= python_calls
-    assert made_in_c <= c_calls
+    with counted() as calls:
+        sent = [world.deliver(batch) for batch in batches]
+
+    assert sent == [answer * BATCH] * len(batches)
+    assert calls["call"] / COMMANDS <= python_calls
+    assert calls["c_call"] / COMMANDS <= c_calls
 
 
 def test_login_calls() -> None:
@@ -143,15 +147,8 @@ def test_login_calls() -> None:
     world.node.random_bytes = lambda count: next(random).to_bytes(count, "big")     # each session its own TSIH
     logout = bytearray(48)
     logout[:2], logout[27] = b"\x46\x80", 1           # immediate; close the session
-    calls = {"call": 0, "c_call": 0}
 
-    def profile(frame: object, event: str, argument: object) -> None:
-        if event in calls:
-            calls[event] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
+    with counted() as calls:
         for number in range(LOGINS):
             connection = world.node.accept(peer="127.0.0.1", local=("127.0.0.1", 3260), now=0.0)
             assert connection is not None
@@ -159,8 +156,7 @@ def test_login_calls() -> None:
             world.log_in(isid=b"\x80" + number.to_bytes(5, "big"))
             world.deliver(bytes(logout))
             connection.lost()
-    finally:
-        sys.setprofile(before)
+
     assert connection.close_reason == "logout"
     assert calls["call"] / LOGINS <= 228
     assert calls["c_call"] / LOGINS <= 217
