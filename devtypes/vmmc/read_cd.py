@@ -6,7 +6,6 @@ is a C2 error.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 from devtypes.vmmc import layouts
@@ -23,7 +22,7 @@ from devtypes.vmmc.sector import (
     msf_to_lba,
     xa_sector,
 )
-from devtypes.vmmc.subchannel import CHANNEL_BYTES, formatted_q, interleaved, q_of_raw, r_to_w
+from devtypes.vmmc.subchannel import CHANNEL_BYTES, formatted_of, formatted_q, interleaved, r_to_w
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
@@ -39,6 +38,7 @@ _TOGETHER: Final = 64                   # sectors that are read at once
 _C2_BITS: Final = 294
 _NEGATIVE: Final = 0xFFFFFFFF
 _MODE: Final = 3                        # of the mode byte; above it is the block indicator
+_SUBHEADER: Final = 2                   # its place in a row of `_PARTS`
 
 
 class SectorType:
@@ -52,9 +52,10 @@ class SectorType:
     FORM_2: Final = 5
 
 
-# Where the parts of a sector are: sync, header, subheader, user data, EDC and ECC (MMC-6 table 353).
+# Where the parts of a sector are: sync, header, subheader, user data, EDC and ECC (MMC-6 table 353). Audio is one part,
+# which comes whatever is chosen.
 _PARTS: Final = {
-    SectorType.AUDIO: ((0, 0), (0, 0), (0, 0), (0, 2352), (2352, 2352)),
+    SectorType.AUDIO: ((0, 2352),) * 5,
     SectorType.MODE_1: ((0, 12), (12, 16), (16, 16), (16, 2064), (2064, 2352)),
     SectorType.FORMLESS: ((0, 12), (12, 16), (16, 16), (16, 2352), (2352, 2352)),
     SectorType.FORM_1: ((0, 12), (12, 16), (16, 24), (24, 2072), (2072, 2352)),
@@ -111,8 +112,13 @@ class ReadCd(Reading):
         self.stop_audio()
         self.count_read(count)
         pieces: list[Buffer] = []
+        first = disc.track_at(lba)
         while count:
             some = yield from self.sectors(lba, min(count, _TOGETHER))
+            track = disc.track_at(lba)
+            # Of any type, a command ends where data and audio meet (MMC-6 table 348).
+            if track is not None and first is not None and track.is_audio != first.is_audio:
+                raise CheckCondition(asc.ILLEGAL_MODE_FOR_THIS_TRACK, information=lba)
             for sector, channels in some:
                 pieces.append(self._chosen(disc, cdb, lba, sector, channels))
                 lba += 1
@@ -132,7 +138,7 @@ class ReadCd(Reading):
         if cdb.sub_channel == 1:
             parts.append(channels or interleaved(disc, lba))
         elif cdb.sub_channel == 2:
-            parts.append(q_of_raw(channels) + bytes(4) if channels else formatted_q(disc, lba))
+            parts.append(formatted_of(channels) if channels else formatted_q(disc, lba))
         elif cdb.sub_channel == 4:
             parts.append(r_to_w(channels) if channels else bytes(CHANNEL_BYTES))
         return b"".join(parts)
@@ -228,13 +234,22 @@ def _sector_type(disc: Disc, lba: int, sector: bytes) -> int:
 def _selected(cdb: CdbFields, kind: int) -> tuple[int, int]:
     """Which bytes of a sector of a kind the flags of byte 9 choose.
 
-    Raises CheckCondition where they are not one piece (MMC-6 table 353).
+    Raises CheckCondition where they are not one piece (MMC-6 table 353): no part may be left out between others, but
+    a subheader that there is none of. That holds for parts without a byte, too.
     """
+    parts = _PARTS[kind]
     flags = (cdb.sync, cdb.header_codes & 1, cdb.header_codes >> 1, cdb.user_data, cdb.edc_ecc)
-    chosen = [part for part, flag in zip(_PARTS[kind], flags, strict=True) if flag and part[0] < part[1]]
+    chosen = [number for number, flag in enumerate(flags) if flag]
     if not chosen:
         return 0, 0
-    for before, after in pairwise(chosen):
-        if before[1] != after[0]:
+    if kind != SectorType.AUDIO:
+        first, last = chosen[0], chosen[-1]
+        missing = set(range(first, last)).difference(chosen)
+        if missing and not (missing == {_SUBHEADER} and cdb.user_data and _is_empty(parts[_SUBHEADER])):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="header_codes")
-    return chosen[0][0], chosen[-1][1]
+        chosen = [number for number in chosen if not _is_empty(parts[number])] or [first]
+    return parts[chosen[0]][0], parts[chosen[-1]][1]
+
+
+def _is_empty(part: tuple[int, int]) -> bool:
+    return part[0] == part[1]

@@ -12,8 +12,8 @@ from devtypes.vmmc.disc import Disc, Track
 from devtypes.vmmc.sector import bcd, lba_to_msf
 
 __all__ = [
-    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_q", "interleaved", "interleaved_of", "isrc_of_q", "isrc_q",
-    "mcn_of_q", "mcn_q", "pause", "position_q", "q_of_raw", "r_to_w", "sector_q",
+    "CHANNEL_BYTES", "LEAD_OUT", "crc_16", "formatted_of", "formatted_q", "interleaved", "interleaved_of", "isrc_of_q",
+    "isrc_q", "mcn_of_q", "mcn_q", "pause", "position_q", "q_of_raw", "r_to_w", "sector_q",
 ]
 
 CHANNEL_BYTES: Final = 96
@@ -125,6 +125,12 @@ def interleaved_of(q: bytes, *, top: int = 0) -> bytes:
 def formatted_q(disc: Disc, lba: int) -> bytes:
     """The 16 bytes of formatted Q (MMC-6 table 352): Q, padding, and P in the last byte's top bit."""
     return sector_q(disc, lba) + bytes((0, 0, 0, 0x80 if pause(disc, lba) else 0))
+
+
+def formatted_of(channels: bytes) -> bytes:
+    """The 16 bytes of formatted Q out of raw P to W: P is what most of its bits are."""
+    ones = sum(byte >> 7 for byte in channels)
+    return q_of_raw(channels) + bytes((0, 0, 0, 0x80 if 2 * ones > CHANNEL_BYTES else 0))
 
 
 def q_of_raw(channels: bytes) -> bytes:

@@ -82,7 +82,8 @@ def test_cue_sectors() -> None:
 
     assert bench.data("READ(10)", lba=10, transfer_length=20) == image(300)[10 * 2048 : 30 * 2048]
     whole = {"sync": 1, "header_codes": 3, "user_data": 1, "edc_ecc": 1}
-    assert bench.data("READ CD", lba=299, transfer_length=2, **whole) == DATA[-2352:] + SOUND[:2352]
+    assert bench.data("READ CD", lba=299, transfer_length=1, **whole) == DATA[-2352:]
+    assert bench.data("READ CD", lba=300, transfer_length=1, **whole) == SOUND[:2352]
     last, first = SOUND[399 * 2352 : 400 * 2352], SOUND[400 * 2352 : 401 * 2352]
     assert bench.data("READ CD", lba=699, transfer_length=2, user_data=1) == last + bytes(2352)
     assert bench.data("READ CD", lba=774, transfer_length=2, user_data=1) == bytes(2352) + first
