@@ -17,9 +17,13 @@ from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = [
     "ALL",
+    "CREATED",
+    "MULTI_OBJECT",
     "Attribute",
     "AttributeParameters",
+    "encode_created",
     "encode_get_list",
+    "encode_list",
     "encode_set_list",
     "parse_get_list",
     "parse_parameters",
@@ -29,6 +33,8 @@ __all__ = [
 ALL: Final = 0xFFFFFFFF
 _RETRIEVE: Final = 1
 _VALUES: Final = 9
+MULTI_OBJECT: Final = 0xE           # OSD-2: attributes of several objects
+CREATED: Final = 0xF                # OSD-1: those of several objects that CREATE made
 _MOST: Final = 65536
 
 
@@ -180,7 +186,7 @@ def parse_set_list(raw: bytes, *, version: int) -> list[Attribute]:
 
 def encode_get_list(wanted: list[tuple[int, int]], *, version: int) -> bytes:
     """A list of type 1."""
-    return _list(_RETRIEVE, b"".join(struct.pack(">II", *each) for each in wanted), version)
+    return encode_list(_RETRIEVE, b"".join(struct.pack(">II", *each) for each in wanted), version=version)
 
 
 def encode_set_list(attributes: list[Attribute], *, version: int) -> bytes:
@@ -191,12 +197,23 @@ def encode_set_list(attributes: list[Attribute], *, version: int) -> bytes:
         if version == 2:
             parts.append(struct.pack(">II6xH", each.page, each.number, len(data)) + data + bytes(-len(data) % 8))
         else:
-            length = 0xFFFF if each.value is None else len(data)
-            parts.append(struct.pack(">IIH", each.page, each.number, length) + data)
-    return _list(_VALUES, b"".join(parts), version)
+            parts.append(_entry(each))
+    return encode_list(_VALUES, b"".join(parts), version=version)
 
 
-def _list(kind: int, body: bytes, version: int) -> bytes:
+def encode_created(oid: int, attribute: Attribute) -> bytes:
+    """An entry of a list of type Fh (OSD 7.1.3.4): as that of type 9, behind the id of the object."""
+    return oid.to_bytes(8, "big") + _entry(attribute)
+
+
+def _entry(attribute: Attribute) -> bytes:
+    """An entry of OSD-1."""
+    length = 0xFFFF if attribute.value is None else len(attribute.value)
+    return struct.pack(">IIH", attribute.page, attribute.number, length) + (attribute.value or b"")
+
+
+def encode_list(kind: int, body: bytes, *, version: int) -> bytes:
+    """A list of a type, with its header."""
     if version == 2:
         return struct.pack(">B3xI", kind, len(body)) + body
     return struct.pack(">BxH", kind, min(len(body), 0xFFFF)) + body

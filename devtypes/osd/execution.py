@@ -14,8 +14,12 @@ from typing import Final, TypeAlias
 
 from devtypes.osd.attribute_lists import (
     ALL,
+    CREATED,
+    MULTI_OBJECT,
     Attribute,
     AttributeParameters,
+    encode_created,
+    encode_list,
     encode_set_list,
     parse_get_list,
     parse_set_list,
@@ -344,7 +348,7 @@ class Work:
         if not parameters.allocation:
             return
         if self.each:
-            self._got = self._get_each()
+            self._got = self._get_each(change)
             return
         ref = self.affected[-1]
         self.require(ref)
@@ -365,23 +369,34 @@ class Work:
         if parameters.form != 2 or parameters.get_page != CURRENT_COMMAND:
             self.stamp(ref, 2)
 
-    def _get_each(self) -> bytes:
-        """A list of type Eh: of each affected object its id, its kind, its attributes; cut where the room ends."""
+    def _get_each(self, change: int) -> bytes:
+        """A list of the attributes of each affected object, cut where the room ends: of type Eh (OSD-2 7.1.3.4), by
+        objects with id and kind; in OSD-1, whose CREATE alone has it, of type Fh (OSD 7.1.3.4), an id with each entry.
+        """
         parameters = self.parameters
         if parameters.form != 3:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="cdbfmt")
         wanted = parse_get_list(self._slice(parameters.get_offset, parameters.get_length), version=self.version)
+        # What is told of the command is the same for all: of what it made last, or of the collection.
+        about = self.affected[-1] if self.ref.kind == ObjectKind.USER else self.ref
+        current = self._current(about, change)
         parts = []
         left = parameters.allocation
         for ref in self.affected:
-            body = encode_set_list(self.collect(ref, wanted), version=2)[8:]
-            parts.append(struct.pack(">QB5xH", ref.oid, ref.kind, min(len(body), 0xFFFF)) + body)
+            found = self.collect(ref, wanted, current)
+            if self.version == 2:
+                body = encode_set_list(found, version=2)[8:]
+                parts.append(struct.pack(">QB5xH", ref.oid, ref.kind, min(len(body), 0xFFFF)) + body)
+            else:
+                parts.append(b"".join(encode_created(ref.oid, each) for each in found))
             self.stamp(ref, 2)
             left -= len(parts[-1])
+            if parameters.allocation - left > self.limit:
+                raise CheckCondition(asc.SYSTEM_RESOURCE_FAILURE)
             if left <= 0:
                 break
-        body = b"".join(parts)
-        return (struct.pack(">B3xI", 0x0E, len(body)) + body)[: parameters.allocation]
+        kind = MULTI_OBJECT if self.version == 2 else CREATED
+        return encode_list(kind, b"".join(parts), version=self.version)[: parameters.allocation]
 
     def collect(
         self, ref: ObjectRef, wanted: list[tuple[int, int]], current: dict[int, bytes] | None = None

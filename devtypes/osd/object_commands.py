@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from devtypes.osd.attribute_pages import POLICY_ACCESS_TAG, USER_OBJECT_TAG, number_of
+from devtypes.osd.attribute_pages import CURRENT_COMMAND, POLICY_ACCESS_TAG, USER_OBJECT_TAG, number_of
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
 from devtypes.osd.continuation import DescriptorType
@@ -45,8 +45,18 @@ class ObjectCommands(OsdBase):
 
     @osd_operation(0x02, "CREATE", _CREATE)
     def osd_create(self, command: Command, cdb: CdbFields) -> Steps:
-        """User objects, of the requested id or of ids that are free."""
-        return self.carry_out(command, cdb, _user(cdb), create_objects, Permission.CREATE)
+        """User objects, of the requested id or of ids that are free; attributes of each where there are several."""
+
+        def function(work: Work) -> bytes:
+            create_objects(work)
+            if len(work.affected) > 1:
+                # A page has no room for several objects, but that of the command is the same for all.
+                if work.parameters.form == 2 and work.parameters.get_page not in (0, CURRENT_COMMAND):
+                    raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=FieldPointer(52))
+                work.each = work.parameters.form == 3
+            return b""
+
+        return self.carry_out(command, cdb, _user(cdb), function, Permission.CREATE)
 
     @osd_operation(0x12, "CREATE AND WRITE", _DATA)
     def osd_create_and_write(self, command: Command, cdb: CdbFields) -> Steps:

@@ -41,6 +41,16 @@ def test_hostile_everything_often(osd: Osd) -> None:
     assert result.code == asc.SYSTEM_RESOURCE_FAILURE
 
 
+def test_hostile_everything_of_all(osd: Osd) -> None:
+    """So is more than one command moves, asked for of many objects."""
+    text = struct.pack(">B3xI", 1, 8 * 60000) + struct.pack(">II", 1, 0x82) * 60000
+    words = struct.pack(">7I", len(text), 0, 0xFFFFFFFF, 0, 0, 0, 0)
+    fields = {"partition_id": PID, "cdbfmt": 3, "attributes": int.from_bytes(words, "big")}
+
+    assert osd("CREATE", text, number_of_user_objects=100, **fields).code == asc.SYSTEM_RESOURCE_FAILURE
+    assert osd.get(PID, 0, (0x30000001, 0xC1)) == [(1).to_bytes(8, "big")]
+
+
 def test_hostile_value_length(osd: Osd) -> None:
     """A value that a list could not bring back is refused."""
     attributes = struct.pack(">7I", 0, 0, 0, 0x10001, 1, 0xFFFF, 0)

@@ -150,8 +150,9 @@ def test_ids_wrap_together(osd: Osd) -> None:
     assert osd("CREATE", partition_id=PID, object_id=LAST).good
     assert osd("REMOVE", partition_id=PID, object_id=PID + 3).good
     for expected, number in ((PID + 20, 2), (PID + 22, 1), (PID + 23, 4)):
-        words = osd.get(PID, 0, (0xFFFFFFFE, 4), name="CREATE", number_of_user_objects=number)
-        assert int.from_bytes(words[0], "big") == expected + number - 1
+        assert osd("CREATE", partition_id=PID, number_of_user_objects=number).good
+        there = ids(osd("LIST", partition_id=PID, initial_object_id=PID + 20, allocation_length=4096).data)
+        assert there[-number - 1 :] == [*range(expected, expected + number), LAST]
 
 
 def test_ids_exhausted() -> None:

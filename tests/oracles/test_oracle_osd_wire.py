@@ -231,6 +231,30 @@ def test_osd_attribute_lists(tool: str, tmp_path: Path, version: int) -> None:
     assert capture.fields(" || ".join(COMPLAINTS), "frame.number", "_ws.col.Info") == []
 
 
+def test_osd_create_several(tool: str, tmp_path: Path) -> None:
+    """Attributes of several objects that CREATE made: in OSD-1 a list of type Fh, an object id with each entry."""
+    getting = ((1, 2), (0x10001, 7))
+
+    def talk(session: Session) -> None:
+        session.good(request("FORMAT OSD", version=1))
+        session.good(request("CREATE PARTITION", version=1, partition_id=PID))
+        session.good(request(
+            "CREATE", version=1, partition_id=PID, number_of_user_objects=3, get=getting,
+            set=((0x10001, 7, b"c0ffee"),),
+        ))
+
+    capture = record(tool, tmp_path / "capture.pcap", talk)
+    (row,) = capture.fields("iscsi.opcode == 0x25 && scsi_osd.attributes_list.type", *LISTS, "scsi_osd.user_object_id")
+    *shown, made = row
+
+    assert [numbers("", each) for each in shown] == [
+        [0x0F], [page for page, _ in getting] * 3, [each for _, each in getting] * 3, [8, 6] * 3
+    ]
+    first, *others = [int(each.replace(":", ""), 16) for each in made.split(",")][::2]
+    assert others == [first + 1, first + 2]
+    assert capture.fields(" || ".join(COMPLAINTS), "frame.number", "_ws.col.Info") == []
+
+
 def test_osd_lists_of_ids(tool: str, tmp_path: Path) -> None:
     """LIST and LIST COLLECTION: the ids that come, with their attributes; lengths, formats and continuation."""
     ids = {"partition_id": PID, "object_id": OID}

@@ -420,6 +420,16 @@ def test_get_member_attributes_then_sets(unit: ConformanceUnit, three: Osd) -> N
     assert [three.get(PID, OID + at, (MINE, 1)) for at in range(3)] == [[b"z"]] * 3
 
 
+@about("GET MEMBER ATTRIBUTES", "current command attributes page")
+def test_get_member_attributes_command(unit: ConformanceUnit, three: Osd) -> None:
+    """The current command page is about the collection, in the entries of all members."""
+    sent = three.request("GET MEMBER ATTRIBUTES", get=((COMMAND, 2), (COMMAND, 4)), **linked())
+    data = unit.good(sent.cdb, sent.data_out, sent.data_in)
+    entries = struct.pack(">II6xHB7x", COMMAND, 2, 1, 0x40) + struct.pack(">II6xHQ", COMMAND, 4, 8, CID)
+
+    assert data[8:] == b"".join(struct.pack(">QB5xH", OID + at, 0x80, 48) + entries for at in range(3))
+
+
 @about("GET MEMBER ATTRIBUTES")
 def test_get_member_attributes_none(unit: ConformanceUnit, osd2: Osd) -> None:
     """No members are an empty list."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conformance import ConformanceUnit
 from osd_clauses import about
-from osd_unit import COMMAND, OBJECT, OID, PID, Osd, number
+from osd_unit import COMMAND, OBJECT, OID, PID, Osd, number, pointer
 
 from devtypes.osd.continuation import DescriptorType
 from devtypes.osd.requests import parse_ids
@@ -30,10 +30,47 @@ def test_create_id_chosen(unit: ConformanceUnit, osd: Osd) -> None:
 @about("CREATE")
 def test_create_several(unit: ConformanceUnit, osd: Osd, count: int) -> None:
     """Several objects have consecutive ids; the page has the highest."""
-    (last,) = osd.attributes("CREATE", ((COMMAND, 4),), partition_id=PID, number_of_user_objects=count)
-    top = int.from_bytes(last, "big")
+    page = osd.page(COMMAND, PID, 0, "CREATE", number_of_user_objects=count)
+    top = int.from_bytes(page[-24:-16] if osd.version == 2 else page[-16:-8], "big")
 
     assert osd.ids("LIST", partition_id=PID) == [OID, *range(top - count + 1, top + 1)]
+
+
+@about("CREATE", "attributes lists", "multi-object retrieved attributes")
+def test_create_several_attributes(unit: ConformanceUnit, osd: Osd) -> None:
+    """A list has the attributes of every object: in OSD-2 of type Eh, by objects; in OSD-1 of type Fh, by entries."""
+    osd.good("REMOVE", **OBJECT)
+    sent = osd.request("CREATE", partition_id=PID, number_of_user_objects=3, get=((1, 2), (0x10001, 1), (COMMAND, 4)),
+                       set=((0x10001, 1, b"mine"),))
+    data = unit.good(sent.cdb, sent.data_out, sent.data_in)
+    made = osd.ids("LIST", partition_id=PID)
+
+    assert len(made) == 3
+    if osd.version == 2:
+        assert data == struct.pack(">B3xI", 0x0E, 3 * 88) + b"".join(
+            struct.pack(">QB5xH", oid, 0x80, 72) + struct.pack(">II6xHQ", 1, 2, 8, oid)
+            + struct.pack(">II6xH8s", 0x10001, 1, 4, b"mine") + struct.pack(">II6xHQ", COMMAND, 4, 8, made[-1])
+            for oid in made
+        )
+    else:
+        assert data == struct.pack(">BxH", 0x0F, 3 * 74) + b"".join(
+            struct.pack(">QIIHQ", oid, 1, 2, 8, oid) + struct.pack(">QIIH4s", oid, 0x10001, 1, 4, b"mine")
+            + struct.pack(">QIIHQ", oid, COMMAND, 4, 8, made[-1])
+            for oid in made
+        )
+
+
+@about("CREATE", "get and set attributes parameters")
+def test_create_several_page(unit: ConformanceUnit, osd: Osd) -> None:
+    """A page of several objects cannot be got; none of them is created."""
+    words = int.from_bytes(struct.pack(">7I", 3, 4096, 0, 0, 0, 0, 0), "big")
+    sense = osd.refused(
+        "CREATE", asc.INVALID_FIELD_IN_CDB, partition_id=PID, number_of_user_objects=2, cdbfmt=2, attributes=words,
+        data_in=4096,
+    )
+
+    assert pointer(sense).byte == 52
+    assert osd.ids("LIST", partition_id=PID) == [OID]
 
 
 @about("CREATE")
