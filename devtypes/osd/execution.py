@@ -401,7 +401,7 @@ class Work:
     def collect(
         self, ref: ObjectRef, wanted: list[tuple[int, int]], current: dict[int, bytes] | None = None
     ) -> list[Attribute]:
-        """The attributes that a get list asks for; FFFFFFFFh is all."""
+        """The attributes that a get list asks for; FFFFFFFFh is all numbers of a page, or the pages that have one."""
         known: dict[int, dict[int, bytes]] = {CURRENT_COMMAND: current or {}}
         return list(self._collect(ref, wanted, known))
 
@@ -411,14 +411,14 @@ class Work:
         everything: list[int] = []
         left = self.limit
         for page, number in wanted:
-            if page == ALL and number != ALL:
-                raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST)
             if page == ALL and not everything:
                 everything = pages(self.tx, ref)
             for each in everything if page == ALL else (page,):
                 if each not in known:
                     known[each] = page_attributes(self.tx, ref, each, self.names, self.now)
                 found = known[each]
+                if page == ALL and number not in (ALL, *found):
+                    continue                            # one number of every page that has it
                 for one in tuple(found) if number == ALL else (number,):
                     data = found.get(one)
                     left -= _ENTRY + len(data or b"")

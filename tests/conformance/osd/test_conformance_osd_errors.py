@@ -70,7 +70,6 @@ ROWS: list[tuple[str, str, SenseCode, int | None, dict[str, Any]]] = [
     ("SET ATTRIBUTES, current command page", "SET ATTRIBUTES", LIST, None, {**OBJECT, "set": ((2**32 - 2, 1, b"x"),)}),
     ("SET ATTRIBUTES, page directory", "SET ATTRIBUTES", LIST, None, {**OBJECT, "set": ((0, 1, b"x"),)}),
     ("SET ATTRIBUTES, no collection", "SET ATTRIBUTES", LIST, None, {**OBJECT, "set": ((4, 1, number(OID)),)}),
-    ("GET ATTRIBUTES, all pages but one number", "GET ATTRIBUTES", LIST, None, {**OBJECT, "get": ((0xFFFFFFFF, 1),)}),
     ("LIST, allocation length 23", "LIST", CDB, None, {"partition_id": PID, "allocation_length": 23, "data_in": 23}),
     ("READ, attributes without a format", "READ", CDB, 52, {**OBJECT, "attributes": 1}),
 ]

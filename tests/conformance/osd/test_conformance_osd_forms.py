@@ -12,6 +12,7 @@ from osd_clauses import about
 from osd_unit import NAME, OBJECT, OID, PID, Osd, number, pointer
 
 from devtypes.osd.continuation import DescriptorType, encode_segment
+from devtypes.osd.requests import parse_attributes
 from scsiemu import asc
 from scsiemu.sense import FieldPointer, SenseCode, SenseKey
 
@@ -372,6 +373,18 @@ def test_list_absent_attribute(unit: ConformanceUnit, osd: Osd) -> None:
         assert data == struct.pack(">B3xIII6xH", 9, 16, 0x10001, 99, 0)
     else:
         assert data == struct.pack(">BxHIIH", 9, 10, 0x10001, 99, 0xFFFF)
+
+
+@about("attributes lists")
+def test_list_number_of_all_pages(unit: ConformanceUnit, osd: Osd) -> None:
+    """Page FFFFFFFFh with a number is that attribute of every page that has it."""
+    osd.set(PID, OID, (0x10001, 0x82, b"one"), (0x10002, 1, b"no"), (0x10003, 0x82, b"two"))
+    sent = osd.request("GET ATTRIBUTES", get=((0xFFFFFFFF, 0x82),), **OBJECT)
+    found = parse_attributes(sent, osd.good("GET ATTRIBUTES", get=((0xFFFFFFFF, 0x82),), **OBJECT), version=osd.version)
+
+    assert [(each.page, each.number, each.value) for each in found] == [
+        (1, 0x82, bytes(8)), (0x10001, 0x82, b"one"), (0x10003, 0x82, b"two")
+    ]
 
 
 @about("attributes lists")
