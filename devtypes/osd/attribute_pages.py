@@ -100,6 +100,8 @@ _FORMS: Final[dict[tuple[int, int], tuple[tuple[int, int], ...]]] = {
     (ObjectKind.USER, 5): ((POLICY_ACCESS_TAG, 4),),
 }
 _MOST_COLLECTION_NUMBER: Final = 0xFFFFFF00
+# What a directory has of a page without attribute 0: no vendor, and this name.
+_UNIDENTIFIED: Final = b"unidentified attributes page".rjust(36).ljust(40)
 
 
 @value
@@ -172,7 +174,7 @@ def page_attributes(tx: ObjectTransaction, ref: ObjectRef, page: int, names: Nam
         for each in pages(tx, ref):
             title = tx.attribute(ref.pid, ref.oid, each, 0)
             own = each - ref.page_base
-            found[each] = _identification(ref.kind, own) if own in _PAGES[ref.kind] else (title or bytes(40))
+            found[each] = _identification(ref.kind, own) if own in _PAGES[ref.kind] else (title or _UNIDENTIFIED)
     elif kind == 1:
         found |= _information(tx, ref, names, now)
     elif kind == 5 and ref.kind == ObjectKind.ROOT:
