@@ -27,9 +27,10 @@ from scsiemu.object_requests import PRIVATE_PAGE, ObjectKind, ObjectTransaction
 from scsiemu.sense import CheckCondition, SenseCode
 
 __all__ = [
-    "ACCESS_PAGE", "ANY_PAGE", "APPLICATION_PAGES", "CLOCK_OFFSET", "CURRENT_COMMAND", "DH_GROUP", "MOST_CONTINUATION",
-    "NONCE_LIST_DEPTH", "NONCE_WINDOW", "POLICY_ACCESS_TAG", "USER_OBJECT_TAG", "Names", "clock", "clock_offset",
-    "created_time", "number_of", "page_attributes", "page_form", "pages", "set_attribute", "stamp",
+    "ACCESS_PAGE", "ANY_PAGE", "APPLICATION_PAGES", "CAPACITY", "CLOCK_OFFSET", "CURRENT_COMMAND", "DH_GROUP",
+    "MOST_CONTINUATION", "NONCE_LIST_DEPTH", "NONCE_WINDOW", "POLICY_ACCESS_TAG", "USER_OBJECT_TAG", "Names", "clock",
+    "clock_offset", "created_time", "number_of", "page_attributes", "page_form", "pages", "set_attribute", "stamp",
+    "total_capacity",
 ]
 
 CURRENT_COMMAND: Final = 0xFFFFFFFE
@@ -46,6 +47,7 @@ _TRACKING_PAGE: Final = 4           # of a collection
 ACCESS_PAGE: Final = 4              # of a partition
 _CLOCK: Final = 9                   # ADJUSTABLE CLOCK, of the root's policy/security page
 CLOCK_OFFSET: Final = 4             # of the root's private page
+CAPACITY: Final = 5                 # of the same: bytes that FORMAT OSD was asked for
 _MOST_BRANCHES: Final = 255         # copies of copies of ...
 _NO_LIMIT: Final = 0xFFFFFFFF
 # Numbers of no attribute, for bits of page forms that tell which key identifiers are valid.
@@ -111,7 +113,7 @@ class Names:
     Args:
         identity: of the unit, complete.
         system_id: OSD SYSTEM ID, 20 bytes.
-        capacity: TOTAL CAPACITY in bytes.
+        capacity: the most bytes that TOTAL CAPACITY may be.
         methods: security methods that are supported: bit 0 NOSEC, bit 1 CAPKEY, ...
         method: the security method where no attribute says another.
         atomic: bytes of data or attributes that one command writes in whole or not at all.
@@ -139,6 +141,12 @@ def clock(tx: ObjectTransaction) -> int:
 def clock_offset(tx: ObjectTransaction) -> int:
     """How far it was set, in milliseconds."""
     return int.from_bytes(tx.attribute(0, 0, PRIVATE_PAGE, CLOCK_OFFSET) or b"", "big", signed=True)
+
+
+def total_capacity(tx: ObjectTransaction, names: Names) -> int:
+    """TOTAL CAPACITY: bytes that the unit was formatted with, which is never more than it has now."""
+    asked = int.from_bytes(tx.attribute(0, 0, PRIVATE_PAGE, CAPACITY) or b"", "big")
+    return min(asked or names.capacity, names.capacity)
 
 
 def created_time(tx: ObjectTransaction, ref: ObjectRef) -> int:
@@ -242,7 +250,7 @@ def _information(tx: ObjectTransaction, ref: ObjectRef, names: Names, now: int) 
         3: names.system_id,
         4: identity.vendor.ljust(8).encode(), 5: identity.product.ljust(16).encode(), 6: b"scsiemu".ljust(32),
         7: identity.revision.ljust(4).encode(), 8: identity.serial.encode(),
-        0x0A: MOST_CONTINUATION.to_bytes(4, "big"), 0x80: names.capacity.to_bytes(8, "big"), 0x81: used,
+        0x0A: MOST_CONTINUATION.to_bytes(4, "big"), 0x80: total_capacity(tx, names).to_bytes(8, "big"), 0x81: used,
         0xC0: tx.count(0, ObjectKind.PARTITION).to_bytes(8, "big"), 0x100: now.to_bytes(6, "big"),
         # Transactions come one after the other: isolation is strict, whichever method is asked for.
         0x110: b"\x02", 0x111: b"\x01\x02\x04\x05".ljust(32, b"\0"),

@@ -36,6 +36,7 @@ from devtypes.osd.attribute_pages import (
     pages,
     set_attribute,
     stamp,
+    total_capacity,
 )
 from devtypes.osd.capability import Permission, capability_refusal, check_capability, parse_capability
 from devtypes.osd.continuation import Segment
@@ -299,7 +300,7 @@ class Work:
         limit = number_of(self.tx, ObjectRef(pid, 0, ObjectKind.PARTITION), 2, 0x10001)
         if limit is not None and self.tx.used(pid, 0) > limit:
             raise CheckCondition(asc.QUOTA_ERROR)
-        if self.tx.used(0, 0) > self.names.capacity:
+        if self.tx.used(0, 0) > total_capacity(self.tx, self.names):
             raise CheckCondition(asc.QUOTA_ERROR)
 
     # --- attributes --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from devtypes.osd.attribute_pages import CLOCK_OFFSET, number_of, stamp
+from devtypes.osd.attribute_pages import CAPACITY, CLOCK_OFFSET, number_of, stamp
 from devtypes.osd.base import OsdBase
 from devtypes.osd.capability import Permission
 from devtypes.osd.config import OsdConfig
@@ -52,7 +52,7 @@ class GroupCommands(OsdBase):
 
     @osd_operation(0x01, "FORMAT OSD", _FORMAT)
     def osd_format(self, command: Command, cdb: CdbFields) -> Steps:
-        """Remove everything."""
+        """Remove everything; the total capacity is what was asked for, for 0 all that there is."""
 
         def function(work: Work) -> bytes:
             if cdb.formatted_capacity > work.names.capacity:
@@ -68,6 +68,8 @@ class GroupCommands(OsdBase):
             work.tx.erase()
             for page, number, known in kept:
                 work.tx.set_attribute(0, 0, page, number, known)
+            if cdb.formatted_capacity:
+                work.tx.set_attribute(0, 0, PRIVATE_PAGE, CAPACITY, cdb.formatted_capacity.to_bytes(8, "big"))
             stamp(work.tx, ROOT, (2, 3), work.now)
             return b""
 

@@ -191,6 +191,25 @@ def test_quota_value_length(unit: ConformanceUnit, osd: Osd) -> None:
 # --- counts and capacities ---------------------------------------------------------------------------------------
 
 
+@about("FORMAT OSD", "information pages")
+def test_formatted_capacity(unit: ConformanceUnit, osd: Osd) -> None:
+    """FORMATTED CAPACITY is the total capacity, and no more than that is kept; 0 is all that there is."""
+    total = (0x90000001, 0x80)
+    (most,) = osd.get(0, 0, total)
+    try:
+        osd.good("FORMAT OSD", formatted_capacity=1 << 20)
+        osd.good("CREATE PARTITION", partition_id=PID)
+        assert osd.get(0, 0, total) == [number(1 << 20)]
+        osd.good("CREATE", **OBJECT)
+        osd.write(b"x" * (1 << 19))
+        osd.refused("WRITE", FULL, data=b"x" * (1 << 20), length=1 << 20, starting_byte_address=1 << 19, **OBJECT)
+        assert osd.get(PID, OID, LENGTH) == [number(1 << 19)]
+    finally:
+        osd.good("FORMAT OSD")
+
+    assert osd.get(0, 0, total) == [most]
+
+
 @about("information pages")
 def test_count_follows(unit: ConformanceUnit, osd: Osd) -> None:
     """User objects and collections count, and count no more when they are removed."""
