@@ -4,7 +4,7 @@
     scsiemu osd mkpart URL [PID]                   make a partition
     scsiemu osd put URL PID FILE [OID]             keep a file (- is stdin) as an object
     scsiemu osd get URL PID OID [FILE]             fetch an object
-    scsiemu osd ls URL [PID [CID]]                 partitions, objects of one, or members of a collection
+    scsiemu osd ls URL [PID [CID]]                 partitions, objects, members of a collection (CID 0: collections)
     scsiemu osd attr URL PID OID [PAGE]            all attributes, or those of a page
     scsiemu osd attr URL PID OID PAGE NUMBER [HEX] get an attribute, or set it
     scsiemu osd mkcoll URL PID [CID]               make a collection
@@ -46,6 +46,7 @@ _OBJECT_TYPE: Final = 2             # of the current command page
 _COLLECTION: Final = b"\x40"
 _ALL: Final = 0xFFFFFFFF
 _MOST_MATCHES: Final = 8 << 20      # bytes of QUERY data
+_MOST_VALUE: Final = 0xFF00         # bytes of an attribute, or of the bounds of a query
 _MEMBERSHIPS: Final = 4             # page of user objects
 _FREE: Final = range(1, 0xFFFFFF01)  # numbers of memberships
 
@@ -188,17 +189,20 @@ def _ls(unit: _Unit, words: list[str]) -> dict[str, Any]:
 
 def _attr(unit: _Unit, words: list[str]) -> dict[str, Any]:
     pid, oid = _number(words[0]), _number(words[1])
-    if len(words) < 4:
-        page = _number(words[2]) if len(words) > 2 else _ALL
-        found = unit.found("GET ATTRIBUTES", (page, _ALL), partition_id=pid, object_id=oid)
+    page = _number(words[2], 32) if len(words) > 2 else _ALL
+    number = _number(words[3], 32) if len(words) > 3 else _ALL
+    if len(words) < 5 and _ALL in (page, number):           # any number of them
+        found = unit.found("GET ATTRIBUTES", (page, number), partition_id=pid, object_id=oid)
         return {"attributes": [
             {"page": _shown(each.page), "number": _shown(each.number), "value": each.value.hex()} for each in found
         ]}
-    page, number = _number(words[2]), _number(words[3])
     if len(words) == 4:
         (value,) = unit.attributes("GET ATTRIBUTES", (page, number), partition_id=pid, object_id=oid)
         return {"value": value.hex()}
-    unit.do("SET ATTRIBUTES", set=((page, number, _bytes(words[4])),), partition_id=pid, object_id=oid)
+    value = _bytes(words[4])
+    if len(value) > _MOST_VALUE:
+        raise Failure(f"osd attr: an attribute has at most {_MOST_VALUE} bytes", ExitCode.USAGE)
+    unit.do("SET ATTRIBUTES", set=((page, number, value),), partition_id=pid, object_id=oid)
     return {"set": True}
 
 
@@ -221,8 +225,10 @@ def _join(unit: _Unit, words: list[str]) -> dict[str, Any]:
 
 
 def _query(unit: _Unit, words: list[str]) -> dict[str, Any]:
-    pid, cid, page, number = (_number(word) for word in words[:4])
+    pid, cid, page, number = (_number(word, bits) for word, bits in zip(words, (64, 64, 32, 32), strict=False))
     least, greatest = (_bytes(word) if word != "-" else b"" for word in [*words[4:], "-", "-"][:2])
+    if len(least) + len(greatest) > _MOST_VALUE:
+        raise Failure(f"osd query: bounds have at most {_MOST_VALUE} bytes together", ExitCode.USAGE)
     criteria = unit.requests.query([(page, number, least, greatest)])
     room = _LIST
     while True:
@@ -278,13 +284,13 @@ _ACTIONS: Final[dict[str, tuple[Callable[[_Unit, list[str]], dict[str, Any]], in
 }
 
 
-def _number(text: str) -> int:
+def _number(text: str, bits: int = 64) -> int:
     try:
         number = int(text, 0)
     except ValueError:
         number = -1
-    if not 0 <= number < 1 << 64:
-        raise Failure(f"osd: {text!r} is not a number of 64 bits", ExitCode.USAGE)
+    if not 0 <= number < 1 << bits:
+        raise Failure(f"osd: {text!r} is not a number of {bits} bits", ExitCode.USAGE)
     return number
 
 

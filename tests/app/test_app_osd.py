@@ -78,13 +78,17 @@ def test_osd_collections_and_snapshots(tmp_path: Path, capsys: pytest.CaptureFix
         osd("attr", url, pid, oids[2], "0x10001", "1", "07")
 
         assert osd("ls", url, pid, cid).split() == oids[1:]
+        assert osd("ls", url, pid, "0").split() == [cid]
         assert osd("query", url, pid, cid, "0x10001", "1", "04", "06").split() == [oids[1]]
         assert osd("query", url, pid, cid, "0x10001", "1", "06").split() == [oids[2]]
         assert json.loads(osd("query", url, pid, cid, "1", "0x82", "--json")) == {"ids": oids[1:]}
         assert {"page": "0x10001", "number": "0x1", "value": "05"} in json.loads(
             osd("attr", url, pid, oids[0], "--json")
         )["attributes"]
+        for words in (["0x10001"], ["0x10001", "0xffffffff"], ["0xffffffff", "1"]):
+            assert "0x10001 0x1 05" in osd("attr", url, pid, oids[0], *words).splitlines()
         assert osd("attr", url, pid, oids[0], "0x10001") == "0x10001 0x1 05\n"
+        assert osd("attr", url, pid, oids[0], "0x10002", "0xffffffff") == ""
 
         snapshot = osd("snapshot", url, pid).strip()
         osd("rm", url, pid, oids[0])
@@ -95,6 +99,11 @@ def test_osd_collections_and_snapshots(tmp_path: Path, capsys: pytest.CaptureFix
         assert osd("ls", url, pid).split() == oids
         osd("query", url, pid, cid, "1", "0x82", "--osd1", code=2)
         osd("attr", url, pid, oids[0], "1", "9", "no", code=2)
+        osd("attr", url, pid, oids[0], "0x100000000", "1", code=2)
+        osd("attr", url, pid, oids[0], "0x10001", "0x100000000", "05", code=2)
+        osd("attr", url, pid, oids[0], "0x10001", "2", "05" * 65536, code=2)
+        osd("query", url, pid, cid, "0x100000000", "1", code=2)
+        osd("query", url, pid, cid, "0x10001", "1", "04" * 40000, "05" * 40000, code=2)
 
         osd("attr", url, pid, "0", "0x30000002", "1", "0000000000000002")      # the longest object
         osd("put", url, pid, str(tmp_path / "in"), code=4)
