@@ -26,7 +26,7 @@ from scsiemu.events import (
     UnitRemoved,
 )
 from scsiemu.incorrect_lun import answer_incorrect_lun
-from scsiemu.io_requests import PENDING, IoRequest, Pending, Performer, StoreCapabilities, Ticket, Write
+from scsiemu.io_requests import PENDING, Elsewhere, IoRequest, Pending, Performer, StoreCapabilities, Ticket, Write
 from scsiemu.logical_unit import LogicalUnit, NexusState
 from scsiemu.lun import AddressMethod, decode, encode, is_well_known, unit_lun
 from scsiemu.nexus import InitiatorPort, Nexus, TargetPort
@@ -155,7 +155,16 @@ class Target:
         self._events.append(InventoryChanged())
 
     def unit_gone(self, unit: LogicalUnit) -> None:
-        """Told by a removed unit when it is idle."""
+        """Told by a removed unit when it is idle. Its store may still be at work for third-party copies of others."""
+        for other in self.units.values():
+            lent = [
+                command for command in (*other.task_set.commands.values(), *other.background)
+                if isinstance(command.io_request, Elsewhere) and command.io_request.unit is unit
+                and command.state in (TaskState.IO, TaskState.ABORTING)
+            ]
+            if lent:
+                other.when_ended(lent, lambda: self.unit_gone(unit))
+                return
         self._events.append(UnitRemoved(unit))
 
     def attention_established(self, unit: LogicalUnit, code: SenseCode) -> None:
