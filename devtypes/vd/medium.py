@@ -238,8 +238,11 @@ class Medium(Geometry):
     def resize(self, capacity: int) -> BackgroundTask:
         """Give the disk another capacity; the store is resized first where it can be.
 
-        Raises ValueError: not with protection information, which lies behind the blocks.
+        Raises ValueError: not with protection information, which lies behind the blocks, not without a medium or during
+        a format or sanitize operation.
         """
+        if not self.present or self.ongoing is not None:
+            raise ValueError("there is no medium" if not self.present else "a format or sanitize operation is going on")
         if self.config.pi_type:
             raise ValueError("a disk with protection information cannot be resized")
         size = capacity * self.block_size

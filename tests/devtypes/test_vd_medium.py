@@ -149,6 +149,21 @@ def test_resize_live() -> None:
         Bench(pi_type=1).disk.resize(5)
 
 
+def test_resize_refused_when_busy() -> None:
+    """Without a medium, and while a format operation has it, there is nothing that could be resized."""
+    bench = Bench(removable=True, format_seconds=60.0)
+    bench.disk.eject()
+    with pytest.raises(ValueError, match="no medium"):
+        bench.disk.resize(4096)
+    bench.disk.load()
+    bench.initiator.clear_attentions()
+    assert bench.do("FORMAT UNIT", fmtdata=1, data_out=bytes((0, 2, 0, 0))).good
+    with pytest.raises(ValueError, match="format"):
+        bench.disk.resize(4096)
+
+    assert bench.disk.config.capacity == 2048
+
+
 def test_write_protect_live() -> None:
     """A live write protect closes the fast path too, and is a mode parameter that changed."""
     bench = Bench()
