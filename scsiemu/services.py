@@ -16,6 +16,7 @@ from typing import Protocol
 from scsiemu._value import value
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
+from scsiemu.logical_unit import LogicalUnit
 from scsiemu.sam import TaskManagementFunction
 from scsiemu.target import Target
 
@@ -23,6 +24,7 @@ __all__ = [
     "AccessRule",
     "Authentication",
     "Client",
+    "Conflict",
     "ConnectRequest",
     "Limit",
     "ListenOption",
@@ -32,6 +34,7 @@ __all__ = [
     "Service",
     "ServiceDeclaration",
     "ServiceRequest",
+    "UnitControl",
 ]
 
 
@@ -118,6 +121,33 @@ class Limit:
     size: bool = False
 
 
+class Conflict(ValueError):
+    """What is asked for cannot be done as things are."""
+
+
+class UnitControl(Protocol):
+    """Units that come, change and go while they are served. Every error is one sentence; LUNs are plain or 64-bit."""
+
+    async def add(self, target: Target, lun: int | None, option: str, text: str) -> LogicalUnit:
+        """Add the unit that `--option text` of the command line stands for; without a LUN at the lowest free one.
+
+        Raises ValueError for what the command line would refuse, and Conflict where the LUN is in use.
+        """
+
+    async def remove(self, target: Target, lun: int) -> None:
+        """Remove a unit, with its commands; returns when these have ended and its stores are flushed and closed.
+
+        Raises LookupError where there is none, and Conflict for a well-known one.
+        """
+
+    async def resize(self, target: Target, lun: int, size: str) -> LogicalUnit:
+        """Give a unit another size (bytes, as on the command line); returns when it has that.
+
+        Raises LookupError where there is no such unit, ValueError for what is no size, Conflict where the unit or its
+        store cannot have it.
+        """
+
+
 def _do_nothing() -> None:
     """Nobody is to be told."""
 
@@ -136,6 +166,7 @@ class ServiceRequest:
         event: takes what happened in a target, from whoever fetched it; the other transports are told.
         discovery: what initiators must prove before they are told of targets; None for nothing.
         handed_over: to be called when something was handed to the origins of other transports, so that they send it.
+        control: adds, removes and changes units; None where they stay as they are.
     """
 
     listeners: tuple[Listener, ...]
@@ -146,6 +177,7 @@ class ServiceRequest:
     event: Callable[[Target, Event], None]
     discovery: Authentication | None = None
     handed_over: Callable[[], None] = _do_nothing
+    control: UnitControl | None = None
 
 
 class Service(Protocol):
@@ -160,6 +192,12 @@ class Service(Protocol):
 
     def go_on(self) -> None:
         """Another transport has handed something to our origins: send it."""
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added: fetch its store's late answers, too. Asked of the transport that has the stores."""
+
+    def remove_store(self, store: Store) -> None:
+        """That store is going to be closed: fetch them no more."""
 
     async def close(self) -> None:
         """Ask everybody to leave, wait for that within bounds, end what is left, listen no more."""

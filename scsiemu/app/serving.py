@@ -21,16 +21,13 @@ from typing import Any
 
 from scsiemu._value import value
 from scsiemu.app.configuration import ServeConfiguration, ServiceConfiguration, TargetConfiguration
+from scsiemu.app.control import Control
 from scsiemu.app.failure import ExitCode, Failure
 from scsiemu.app.service_plugins import FIRST_SERVICE, service_declaration
-from scsiemu.app.units import flush_store, open_state, open_stores
-from scsiemu.errors import IoFailed
 from scsiemu.events import Event, InternalFailure, StoreFailed
-from scsiemu.io_requests import Store
 from scsiemu.lun import to_text
 from scsiemu.services import Listener, Offer, Service, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
-from scsiemu.unit_options import UnitPlan
 from scsiemu.well_known import REPORT_LUNS_LUN, ReportLunsUnit
 
 __all__ = ["ServedUnit", "Serving", "shown_listener"]
@@ -62,9 +59,8 @@ class Serving:
     def __init__(self, configuration: ServeConfiguration, *, log: Callable[[str], None]) -> None:
         self._configuration = configuration
         self._log = log
-        self._stores: list[tuple[Target, Store]] = []
-        self._state: Store | None = None
         self._services: dict[str, Service] = {}
+        self._control = Control(self._services, log=log, event=partial(self._event, ""))
         self.listeners: dict[str, tuple[Listener, ...]] = {}
         self.to_paste: list[str] = []
         self.units: list[ServedUnit] = []
@@ -91,21 +87,20 @@ class Serving:
                 for service in self._services.values():
                     closing.push_async_callback(service.close)
         finally:
-            await asyncio.to_thread(self._close_stores)
+            await self._control.close()
 
     async def _open(self) -> None:
         configuration = self._configuration
         declarations = {service.name: service_declaration(service.name) for service in configuration.services}
         if configuration.state:
-            self._state = open_state(configuration.state)
+            self._control.open_state(configuration.state)
         offers = tuple(self._offer(target, tuple(declarations.values())) for target in configuration.targets)
-        stores = [store for _, store in self._stores]
-        if self._state is not None:
-            stores.append(self._state)
+        stores = self._control.stores
         for service in configuration.services:
             request = ServiceRequest(
-                service.listeners, offers, () if self._services else tuple(stores), configuration.limits, self._log,
+                service.listeners, offers, () if self._services else stores, configuration.limits, self._log,
                 partial(self._event, service.name), configuration.discovery, partial(self._go_on, service.name),
+                self._control,
             )
             try:
                 opened = await declarations[service.name].open(request)
@@ -132,30 +127,9 @@ class Serving:
         now = monotonic()
         target = Target(name, now=now, epoch=now - time())
         for lun, plan in enumerate(configuration.units):
-            self._add_unit(target, lun, plan)
+            self._control.start(target, lun, plan)
         target.add_unit(REPORT_LUNS_LUN, ReportLunsUnit())
         return Offer(target, configuration.access, configuration.authentication)
-
-    def _add_unit(self, target: Target, lun: int, plan: UnitPlan) -> None:
-        store = None
-        if plan.store is not None:
-            store = open_stores(plan.store)
-            self._stores.append((target, store))
-        state = self._state
-        if plan.state is not None:
-            state = open_stores(plan.state)
-            self._stores.append((target, state))
-        try:
-            server = plan.make(store.capabilities if store is not None else None)
-        except ValueError as error:
-            raise Failure(f"LUN {lun} of {target.name}: {error}") from None
-        target.add_unit(
-            lun,
-            server,
-            performer=store.submit if store is not None else None,
-            state_performer=state.submit if state is not None else None,
-            capabilities=(lambda: store.capabilities) if store is not None else None,
-        )
 
     def _go_on(self, teller: str) -> None:
         for name, service in self._services.items():
@@ -166,6 +140,7 @@ class Serving:
         for name, service in self._services.items():
             if name != teller:
                 service.told(target, event)
+        self._control.told(event)
         if isinstance(event, StoreFailed):
             self._log(f"{target.name} LUN {to_text(event.unit.lun)}: {event.message}")
         elif isinstance(event, InternalFailure):
@@ -183,19 +158,6 @@ class Serving:
         else:
             what = f"{type(error).__name__}: {error}" if error is not None else context.get("message")
             self._log(f"internal error: {what}; this is a bug: please report it (SCSIEMU_DEBUG=1 shows where)")
-
-    def _close_stores(self) -> None:
-        """Flush and close every store; the state store last."""
-        stores, self._stores = self._stores, []
-        for target, store in stores:
-            try:
-                flush_store(store)
-            except IoFailed as failure:
-                self._log(f"{target.name}: data may be lost, the last flush failed: {failure}")
-            store.close()
-        if self._state is not None:
-            self._state.close()
-            self._state = None
 
 
 def shown_listener(listener: Listener) -> Listener:

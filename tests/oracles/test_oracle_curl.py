@@ -49,6 +49,19 @@ def test_curl_document(require_tool: Callable[[str], str], tmp_path: Path) -> No
     assert metrics.endswith("# EOF\n")
 
 
+def test_curl_document_units(require_tool: Callable[[str], str], tmp_path: Path) -> None:
+    """The document's commands that change units: two are added, the second grows with its file and goes."""
+    require_tool("curl")
+    server, client = (BLOCKS[number].replace("/tmp/scsiemu-", f"{tmp_path}/") for number in (0, 3))
+    with serve(*shlex.split(server)[2:]):
+        lines = client.replace("curl ", "curl --fail-with-body --silent --show-error ").splitlines()
+        added, second, grown, removed = (run(line) for line in lines)
+
+    assert [json.loads(told)["lun"] for told in (added, second, grown)] == ["5", "1", "1"]
+    assert removed == ""
+    assert (tmp_path / "image").stat().st_size == 2 << 30
+
+
 def test_curl_document_tcp(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     """The document's commands over TCP: with the token of a file, and 401 without it."""
     require_tool("curl")

@@ -29,7 +29,7 @@ from transports.http.messages import JSON, OCTETS, Refusal, Request, Response, j
 
 __all__ = [
     "CommandRequest", "FunctionRequest", "check_media_types", "command_response", "function_response", "read_command",
-    "read_function",
+    "read_function", "read_members",
 ]
 
 _LONGEST_CDB: Final = 260                # SPC-5 4.2.3.1
@@ -85,7 +85,7 @@ def check_media_types(request: Request, *, raw: bool) -> None:
 def read_command(request: Request, content: bytes, *, max_transfer: int) -> CommandRequest:
     """The command that a request asks for. Raises Refusal."""
     if request.content_type == JSON:
-        members = _read_members(content, {"cdb": str, "data_out": str, "allocation": int, "attribute": str, "tag": int})
+        members = read_members(content, {"cdb": str, "data_out": str, "allocation": int, "attribute": str, "tag": int})
         text = members.get("cdb", "")
         try:
             data_out = base64.b64decode(members.get("data_out", ""), validate=True)
@@ -115,7 +115,7 @@ def read_command(request: Request, content: bytes, *, max_transfer: int) -> Comm
 
 def read_function(content: bytes) -> FunctionRequest:
     """The task management function that a request asks for. Raises Refusal."""
-    members = _read_members(content, {"function": str, "tag": int})
+    members = read_members(content, {"function": str, "tag": int})
     function = _FUNCTIONS.get(members.get("function", ""))
     if function is None:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"function is one of {', '.join(_FUNCTIONS)}")
@@ -145,7 +145,7 @@ def _number(text: str, name: str) -> int:
     return int(text)
 
 
-def _read_members(content: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
+def read_members(content: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
     """The members of a JSON object, of these names and types."""
     try:
         found = json.loads(content, object_pairs_hook=_object)

@@ -28,7 +28,15 @@ from typing import Final
 
 import h11
 
-from transports.http.messages import Refusal, Request, Response, check_host, read_request, refusal_response
+from transports.http.messages import (
+    CONTENT_METHODS,
+    Refusal,
+    Request,
+    Response,
+    check_host,
+    read_request,
+    refusal_response,
+)
 from transports.http.port import HttpPort
 from transports.http.resources import Call, Resource, find_resource
 
@@ -203,14 +211,14 @@ class HttpConnection:
         self._limit = self.port.limits.max_transfer if request.content_type != "application/json" else (
             (self.port.limits.max_transfer + 2) // 3 * 4 + _JSON_AROUND
         )
-        if request.method != "POST":
+        if request.method not in CONTENT_METHODS:
             self._limit = 0
         length = request.fields.get("content-length")
         if length is not None:
             if int(length) > self._limit:
                 raise self._too_long()
             self._hold(int(length))
-        elif request.method == "POST" and request.content_type and "transfer-encoding" not in request.fields:
+        elif request.method in CONTENT_METHODS and request.content_type and "transfer-encoding" not in request.fields:
             raise Refusal(HTTPStatus.LENGTH_REQUIRED, "how long is the content? Say so by Content-Length")
         if self._h11.they_are_waiting_for_100_continue:
             # Not by _send: it is no answer yet.

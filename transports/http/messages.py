@@ -18,12 +18,14 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from scsiemu._value import value
 
 __all__ = [
-    "JSON", "OCTETS", "Refusal", "Request", "Response", "check_host", "json_response", "media_type", "read_request",
-    "refusal_response",
+    "CONTENT_METHODS", "JSON", "OCTETS", "Refusal", "Request", "Response", "check_host", "json_response", "media_type",
+    "read_request", "refusal_response",
 ]
 
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
+# Methods of which requests have content.
+CONTENT_METHODS: Final = ("POST", "PATCH")
 _PROBLEM: Final = "application/problem+json"
 _QUERY_FIELDS: Final = 16
 

@@ -13,7 +13,7 @@ It does NOT: know HTTP (connection.py), or drive stores.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from scsiemu._value import value
 from scsiemu.command import Command, Completion
 from scsiemu.operations import OperationTable
 from scsiemu.sam import TaskManagementFunction
+from scsiemu.services import UnitControl
 from scsiemu.target import Target
 from scsiemu.task_manager import ManagementResponse
 from transports.http.initiators import Initiator, Initiators
@@ -121,6 +122,8 @@ class HttpPort:
         targets: in the order of their numbers.
         tables: the operations of all device types there are, by name; for the table of what is supported.
         limits: see `HttpLimits`.
+        control: adds, removes and changes units; None: clients cannot.
+        run: does work that takes time, and calls with what it returned or raised.
 
     Attributes:
         handed_over: something was given to the origin of another transport.
@@ -130,9 +133,12 @@ class HttpPort:
 
     def __init__(
         self, targets: tuple[Target, ...], *, tables: Mapping[str, OperationTable] | None = None,
-        limits: HttpLimits | None = None,
+        limits: HttpLimits | None = None, control: UnitControl | None = None,
+        run: Callable[[Coroutine[Any, Any, Any], Callable[[Any], None]], None] | None = None,
     ) -> None:
         self.targets = targets
+        self.control = control if run is not None else None
+        self.run = run
         self.tables = tables if tables is not None else {}
         self.limits = limits if limits is not None else HttpLimits()
         self.initiators = Initiators(limit=self.limits.initiators, seconds=self.limits.initiator_seconds)

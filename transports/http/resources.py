@@ -2,7 +2,8 @@
 
     /                                   names of what follows
     /targets, /targets/T                targets and their units
-    /targets/T/units/L                  a unit: what it is, its numbers
+    /targets/T/units                    units; POST adds one
+    /targets/T/units/L                  a unit: what it is, its numbers; PATCH changes it, DELETE removes it
     /targets/T/units/L/operations       what it can do now
     /targets/T/units/L/commands         POST a CDB
     /targets/T/units/L/tmf              POST a task management function
@@ -17,7 +18,8 @@ in 16 hexadecimal digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +29,7 @@ from scsiemu.command import Command, Completion
 from scsiemu.logical_unit import LogicalUnit
 from scsiemu.lun import to_text, unit_lun
 from scsiemu.operations import DataDirection, Operation
+from scsiemu.services import Conflict, UnitControl
 from scsiemu.target import Target
 from scsiemu.task_manager import ManagementResponse
 from transports.http.commands import (
@@ -36,15 +39,20 @@ from transports.http.commands import (
     function_response,
     read_command,
     read_function,
+    read_members,
 )
 from transports.http.initiators import DEFAULT_INITIATOR, Initiator
-from transports.http.messages import Refusal, Request, Response, json_response, refusal_response
+from transports.http.messages import CONTENT_METHODS, Refusal, Request, Response, json_response, refusal_response
 from transports.http.open_metrics import metrics_response
 from transports.http.port import Exchange, HttpPort
 
 __all__ = ["Call", "Resource", "find_resource"]
 
 _HIGHEST_LUN: Final = 16383
+# How refused changes end: the first kind that fits.
+_STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
+    Conflict: HTTPStatus.CONFLICT, LookupError: HTTPStatus.NOT_FOUND, ValueError: HTTPStatus.BAD_REQUEST,
+}
 _WHOLE_LUN: Final = re.compile(r"[0-9A-Fa-f]{16}")
 
 
@@ -71,7 +79,7 @@ class Resource:
                 HTTPStatus.METHOD_NOT_ALLOWED, f"this resource has {', '.join(allowed)}",
                 fields=(("Allow", ", ".join(allowed)),),
             )
-        if method == "POST":
+        if method in CONTENT_METHODS:
             check_media_types(request, raw=self.raw)
 
 
@@ -100,6 +108,7 @@ class Call:
         self._asked: CommandRequest | None = None
         self._command: Command | None = None
         self._exchange: Exchange | None = None
+        self._abandoned = False
 
     def begin(self) -> None:
         """Do what was asked for. The response comes now or later."""
@@ -112,7 +121,8 @@ class Call:
             self._respond(response)
 
     def abandon(self) -> None:
-        """Nobody waits for the response any more: a command is aborted."""
+        """Nobody waits for the response any more: a command is aborted, a change of units goes on."""
+        self._abandoned = True
         if self._exchange is not None:
             self._exchange.forget_waiter()
             if self._command is not None:
@@ -143,6 +153,33 @@ class Call:
         self._exchange = Exchange(self.port, initiator, self)
         nexus = self.port.initiators.nexus(initiator, target)
         target.manage(asked.function, nexus, lun, tag=asked.tag, origin=self._exchange)
+
+    def control(self) -> UnitControl:
+        """What adds, removes and changes units. Raises Refusal where nothing does."""
+        if self.port.control is None:
+            raise Refusal(
+                HTTPStatus.METHOD_NOT_ALLOWED, "units stay as they are here", fields=(("Allow", "GET, HEAD"),)
+            )
+        return self.port.control
+
+    def change(self, work: Coroutine[Any, Any, Any], response: Callable[[Any], Response]) -> None:
+        """Begin a change of units; `response` makes the answer from what it returns."""
+        assert self.port.run is not None, "where there is a control there is this"
+        self.port.run(work, partial(self._changed, response))
+
+    def _changed(self, response: Callable[[Any], Response], result: Any) -> None:
+        if self._abandoned:
+            return
+        if isinstance(result, Exception):
+            status = next(
+                (code for kind, code in _STATUSES.items() if isinstance(result, kind)),
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+            )
+            known = status is not HTTPStatus.INTERNAL_SERVER_ERROR
+            detail = str(result) if known else "this is a bug: the operator was told"
+            self._respond(refusal_response(Refusal(status, detail)))
+        else:
+            self._respond(response(result))
 
     def ended(self, result: Completion | ManagementResponse | None) -> None:
         """What was begun has ended."""
@@ -259,6 +296,43 @@ def _of_unit(target: Target, unit: LogicalUnit) -> dict[str, Any]:
     }
 
 
+def _units(call: Call) -> Response:
+    return json_response({"units": _of_target(call.target())["units"]})
+
+
+def _add_unit(call: Call) -> None:
+    control, target = call.control(), call.target()
+    asked = read_members(call.content, {"lun": int, "unit": str, "value": str})
+    for name in ("unit", "value"):
+        if name not in asked:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is missing: unit and value are as on the command line")
+    lun = asked.get("lun")
+    if lun is not None and not 0 <= lun <= _HIGHEST_LUN:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"lun is from 0 to {_HIGHEST_LUN}")
+    call.change(control.add(target, lun, asked["unit"], asked["value"]), partial(_unit_added, target))
+
+
+def _unit_added(target: Target, unit: LogicalUnit) -> Response:
+    found = _of_unit(target, unit)
+    return Response(HTTPStatus.CREATED, json_response(found).content, fields=(("Location", found["path"]),))
+
+
+def _remove_unit(call: Call) -> None:
+    call.change(call.control().remove(call.target(), call.lun()), _unit_removed)
+
+
+def _unit_removed(nothing: None) -> Response:
+    return Response(HTTPStatus.NO_CONTENT)
+
+
+def _resize_unit(call: Call) -> None:
+    control, target, lun = call.control(), call.target(), call.lun()
+    asked = read_members(call.content, {"size": str})
+    if "size" not in asked:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "size is missing: bytes, or such as 2G")
+    call.change(control.resize(target, lun, asked["size"]), lambda unit: json_response(_of_unit(target, unit)))
+
+
 def _unit(call: Call) -> Response:
     return json_response(_of_unit(call.target(), call.unit()))
 
@@ -336,7 +410,8 @@ _RESOURCES: Final[dict[str, Mapping[str, Callable[[Call], Response | None]]]] = 
     "/": {"GET": _root},
     "/targets": {"GET": _targets},
     "/targets/{target}": {"GET": _target},
-    "/targets/{target}/units/{lun}": {"GET": _unit},
+    "/targets/{target}/units": {"GET": _units, "POST": _add_unit},
+    "/targets/{target}/units/{lun}": {"GET": _unit, "PATCH": _resize_unit, "DELETE": _remove_unit},
     "/targets/{target}/units/{lun}/operations": {"GET": _operations_of_unit},
     "/targets/{target}/units/{lun}/commands": {"POST": _commands},
     "/targets/{target}/units/{lun}/tmf": {"POST": _functions},

@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final
 
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
 from scsiemu.operations import OperationTable
-from scsiemu.services import Listener
+from scsiemu.services import Listener, UnitControl
 from scsiemu.target import Target
 from transports._unix_sockets import listen_at_path
 from transports.http.connection import HttpConnection
@@ -48,6 +48,7 @@ class HttpTransport:
         on_event: told what happened in a target.
         handed_over: called when stores have answered, or something was handed to the origins of other transports.
         token: that clients over TCP must know.
+        control: adds, removes and changes units; None: clients cannot.
         limits: see `HttpLimits`.
     """
 
@@ -60,10 +61,12 @@ class HttpTransport:
         on_event: Callable[[Target, Event], None] | None = None,
         handed_over: Callable[[], None] | None = None,
         token: bytes = b"",
+        control: UnitControl | None = None,
         limits: HttpLimits | None = None,
     ) -> None:
-        self.port = HttpPort(targets, tables=tables, limits=limits)
-        self._stores = tuple(stores)
+        self.port = HttpPort(targets, tables=tables, limits=limits, control=control, run=self._run)
+        self._changes: set[asyncio.Task[None]] = set()
+        self._stores = list(stores)
         self._on_event = on_event
         self._handed_over = handed_over
         self._token = token
@@ -93,9 +96,7 @@ class HttpTransport:
             self._servers.append(server)
             found.append(Listener(listener.host, server.sockets[0].getsockname()[1]))
         for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.add_reader(descriptor, self._reap, store)
+            self._watch(store)
         self.tick()
         return tuple(found)
 
@@ -141,6 +142,23 @@ class HttpTransport:
         if self._loop is not None:
             self.port.advance(self._loop.time())
 
+    def add_store(self, store: Store) -> None:
+        """A unit was added live: watch its store, too."""
+        self._stores.append(store)
+        self._watch(store)
+
+    def remove_store(self, store: Store) -> None:
+        """The store is going to be closed."""
+        self._stores.remove(store)
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.remove_reader(descriptor)
+
+    def _watch(self, store: Store) -> None:
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.add_reader(descriptor, self._reap, store)
+
     def _reap(self, store: Store) -> None:
         for ticket, answer in store.reap():
             ticket.unit.target.complete(ticket, answer)
@@ -154,6 +172,25 @@ class HttpTransport:
             if self._handed_over is not None:
                 self._handed_over()
         self._arm()
+
+    def _run(self, work: Coroutine[Any, Any, Any], ended: Callable[[Any], None]) -> None:
+        """Do what takes time, then tell what came of it. It goes on where nobody waits for it any more."""
+        task = asyncio.ensure_future(self._run_change(work, ended))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+
+    async def _run_change(self, work: Coroutine[Any, Any, Any], ended: Callable[[Any], None]) -> None:
+        try:
+            result = await work
+        except (LookupError, ValueError) as error:
+            result = error
+        except Exception as error:
+            # A bug: the client must not wait for ever, and the operator is to know.
+            asyncio.get_running_loop().call_exception_handler({"message": "a change failed", "exception": error})
+            result = error
+        self.now()
+        ended(result)
+        self.go_on()
 
     def tick(self) -> None:
         """The clock."""

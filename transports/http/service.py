@@ -20,6 +20,7 @@ from typing import Final
 
 from scsiemu import registry
 from scsiemu.events import Event
+from scsiemu.io_requests import Store
 from scsiemu.operations import OperationTable
 from scsiemu.services import Listener, ListenOption, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
@@ -60,6 +61,14 @@ class HttpService:
     def go_on(self) -> None:
         """Nothing to do: a connection sends as soon as something was handed to it."""
 
+    def add_store(self, store: Store) -> None:
+        """A unit was added: watch its store."""
+        self.transport.add_store(store)
+
+    def remove_store(self, store: Store) -> None:
+        """Watch it no more."""
+        self.transport.remove_store(store)
+
     async def close(self) -> None:
         """End every connection and close."""
         await self.transport.stop()
@@ -77,7 +86,7 @@ async def open_service(request: ServiceRequest) -> HttpService:
         raise ValueError(str(error)) from None
     transport = HttpTransport(
         tuple(offer.target for offer in request.offers), stores=request.stores, tables=tables, on_event=request.event,
-        handed_over=request.handed_over, token=token,
+        handed_over=request.handed_over, token=token, control=request.control,
     )
     try:
         listeners = await transport.start(*request.listeners)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scsiemu.events import Event
+from scsiemu.io_requests import Store
 from scsiemu.services import (
     AccessRule,
     Authentication,
@@ -64,6 +65,14 @@ class IscsiService:
     def go_on(self) -> None:
         """Another transport has handed something to our sessions: send it."""
         self.transport.flush()
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added: watch its store."""
+        self.transport.add_store(store)
+
+    def remove_store(self, store: Store) -> None:
+        """Watch it no more."""
+        self.transport.remove_store(store)
 
     async def close(self) -> None:
         """Ask everybody to log out, wait for that within bounds, close."""

@@ -66,7 +66,7 @@ class VhostTransport:
         limits: VhostLimits | None = None,
     ) -> None:
         self.port = targets if isinstance(targets, VhostPort) else VhostPort(targets, limits=limits)
-        self._stores = tuple(stores)
+        self._stores = list(stores)
         self._report = report
         self._on_event = on_event
         self._handed_over = handed_over
@@ -85,9 +85,7 @@ class VhostTransport:
             listener = self._listeners[path] = listen_at_path(path)
             loop.add_reader(listener, self._accept, path, listener)
         for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.add_reader(descriptor, self._reap, store)
+            self._watch(store)
         self.tick()
 
     async def stop(self) -> None:
@@ -144,6 +142,23 @@ class VhostTransport:
         self.go_on()
 
     # --- the world ---------------------------------------------------------------------------------------------
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added live: watch its store, too."""
+        self._stores.append(store)
+        self._watch(store)
+
+    def remove_store(self, store: Store) -> None:
+        """The store is going to be closed."""
+        self._stores.remove(store)
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.remove_reader(descriptor)
+
+    def _watch(self, store: Store) -> None:
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.add_reader(descriptor, self._reap, store)
 
     def _reap(self, store: Store) -> None:
         for ticket, answer in store.reap():

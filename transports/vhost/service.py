@@ -7,6 +7,7 @@ who may open it may use the targets.
 from __future__ import annotations
 
 from scsiemu.events import Event
+from scsiemu.io_requests import Store
 from scsiemu.services import Listener, ListenOption, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
 from transports.vhost.server import VhostTransport
@@ -32,6 +33,14 @@ class VhostService:
 
     def go_on(self) -> None:
         """Nothing to do: a connection sends as soon as something was handed to it."""
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added: watch its store."""
+        self.transport.add_store(store)
+
+    def remove_store(self, store: Store) -> None:
+        """Watch it no more."""
+        self.transport.remove_store(store)
 
     async def close(self) -> None:
         """End every connection and close."""

@@ -84,7 +84,7 @@ class VscsiTransport:
     ) -> None:
         self.port = target if isinstance(target, VscsiPort) else VscsiPort(target)
         self.hypervisor = Hypervisor()
-        self._stores = tuple(stores)
+        self._stores = list(stores)
         self._report = report
         self._on_event = on_event
         self._handed_over = handed_over
@@ -102,9 +102,7 @@ class VscsiTransport:
         self._listener, self._path = listener, path
         loop.add_reader(listener, self._accept)
         for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.add_reader(descriptor, self._reap, store)
+            self._watch(store)
         self.tick()
 
     async def stop(self) -> None:
@@ -162,6 +160,23 @@ class VscsiTransport:
         return next(number for number in range(1 << 63, 1 << 64) if number not in taken)
 
     # --- the world ---------------------------------------------------------------------------------------------
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added live: watch its store, too."""
+        self._stores.append(store)
+        self._watch(store)
+
+    def remove_store(self, store: Store) -> None:
+        """The store is going to be closed."""
+        self._stores.remove(store)
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.remove_reader(descriptor)
+
+    def _watch(self, store: Store) -> None:
+        descriptor = store.fileno()
+        if self._loop is not None and descriptor is not None:
+            self._loop.add_reader(descriptor, self._reap, store)
 
     def _reap(self, store: Store) -> None:
         for ticket, answer in store.reap():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from scsiemu.events import Event
+from scsiemu.io_requests import Store
 from scsiemu.services import Listener, ListenOption, ServiceDeclaration, ServiceRequest
 from scsiemu.target import Target
 from transports.vscsi.server import VscsiTransport
@@ -61,6 +62,14 @@ class VscsiService:
 
     def go_on(self) -> None:
         """Nothing to do: clients are interrupted as soon as something has come into their queues."""
+
+    def add_store(self, store: Store) -> None:
+        """A unit was added: watch its store."""
+        self.transports[0].add_store(store)
+
+    def remove_store(self, store: Store) -> None:
+        """Watch it no more."""
+        self.transports[0].remove_store(store)
 
     async def close(self) -> None:
         """Log every client out and close."""

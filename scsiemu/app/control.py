@@ -1,0 +1,302 @@
+"""The units of targets that are served, and their stores: made at the start, added, removed and resized later.
+
+    control = Control(services, log=say, event=tell)
+    control.start(target, 0, plan)              # before anything is served
+    unit = await control.add(target, None, "disk", "1G")
+    await control.close()
+
+What may block (opening, flushing and closing of stores) is done in threads; all else in that of the loop. The first
+transport is told of stores that come and go: it fetches their late answers.
+
+It does NOT: keep what was changed for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, runtime_checkable
+
+from scsiemu._value import value
+from scsiemu.app.failure import Failure
+from scsiemu.app.units import flush_store, open_state, open_stores, option_names, plan_units
+from scsiemu.errors import IoFailed
+from scsiemu.events import Event, UnitRemoved
+from scsiemu.io_requests import Store
+from scsiemu.logical_unit import BackgroundTask, LogicalUnit
+from scsiemu.lun import is_well_known, to_text, unit_lun
+from scsiemu.sam import Status
+from scsiemu.services import Conflict, Service
+from scsiemu.target import Target
+from scsiemu.unit_options import UnitPlan, parse_size
+
+__all__ = ["Control"]
+
+_LUNS: Final = 1 << 14          # of the flat space addressing method (SAM-5 4.7.7.3)
+_MOST_BYTES: Final = (1 << 63) - 1
+_ENDING: Final = "the server is about to end"
+
+
+@value
+class _Opened:
+    """The stores of a unit.
+
+    Args:
+        medium: None for units without a medium.
+        state: a state store of its own, if it has one.
+    """
+
+    medium: Store | None
+    state: Store | None
+
+    @property
+    def all(self) -> tuple[Store, ...]:
+        return tuple(store for store in (self.medium, self.state) if store is not None)
+
+
+@runtime_checkable
+class _Resizable(Protocol):
+    """A device server whose medium may get another number of blocks."""
+
+    block_size: int
+
+    def resize(self, capacity: int) -> BackgroundTask: ...
+
+
+class Control:
+    """The units of all targets, see `scsiemu.services.UnitControl`.
+
+    Args:
+        services: the transports at work by name, the first first; filled by whoever opens them.
+        log: takes lines for the operator.
+        event: takes what happened in a target, and tells all transports.
+    """
+
+    def __init__(
+        self, services: Mapping[str, Service], *, log: Callable[[str], None], event: Callable[[Target, Event], None]
+    ) -> None:
+        self._services = services
+        self._log = log
+        self._event = event
+        self._stores: dict[LogicalUnit, _Opened] = {}
+        self._state: Store | None = None
+        self._adding = asyncio.Lock()
+        self._ending = False
+        self._leaving: dict[LogicalUnit, asyncio.Future[None]] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closing: set[asyncio.Future[None]] = set()
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """All that are open, the state store last."""
+        found = [store for opened in self._stores.values() for store in opened.all]
+        return (*found, *((self._state,) if self._state is not None else ()))
+
+    # --- the start and the end ---------------------------------------------------------------------------------
+
+    def open_state(self, path: str) -> None:
+        """Open the state store of all units. Raises Failure."""
+        self._state = open_state(path)
+
+    def start(self, target: Target, lun: int, plan: UnitPlan) -> None:
+        """Add a unit before targets are served. Raises Failure."""
+        opened = _open(plan)
+        try:
+            self._attach(target, lun, plan, opened)
+        except ValueError as error:
+            _close(opened)
+            raise Failure(f"LUN {lun} of {target.name}: {error}") from None
+
+    async def close(self) -> None:
+        """Flush and close every store; the state store last. What still waits for a unit ends with Conflict."""
+        self._ending = True
+        for future in list(self._waiting):
+            if not future.done():
+                future.set_exception(Conflict(_ENDING))
+        async with self._adding:
+            pass                    # what is being opened is closed by whoever opened it
+        if self._closing:
+            await asyncio.wait(self._closing)
+        stores, self._stores = self._stores, {}
+        state, self._state = self._state, None
+        await asyncio.to_thread(self._close_all, stores, state)
+
+    def _close_all(self, stores: Mapping[LogicalUnit, _Opened], state: Store | None) -> None:
+        for unit, opened in stores.items():
+            self._flush_and_close(unit, opened)
+        if state is not None:
+            state.close()
+
+    def _flush_and_close(self, unit: LogicalUnit, opened: _Opened) -> None:
+        for store in opened.all:
+            try:
+                flush_store(store)
+            except IoFailed as failure:
+                self._log(f"{unit.target.name}: data may be lost, the last flush failed: {failure}")
+            store.close()
+
+    def _attach(self, target: Target, lun: int, plan: UnitPlan, opened: _Opened) -> LogicalUnit:
+        """Raises ValueError."""
+        medium, state = opened.medium, opened.state if opened.state is not None else self._state
+        server = plan.make(medium.capabilities if medium is not None else None)
+        unit = target.add_unit(
+            lun,
+            server,
+            performer=medium.submit if medium is not None else None,
+            state_performer=state.submit if state is not None else None,
+            capabilities=(lambda: medium.capabilities) if medium is not None else None,
+        )
+        self._stores[unit] = opened
+        return unit
+
+    # --- while they are served ---------------------------------------------------------------------------------
+
+    async def add(self, target: Target, lun: int | None, option: str, text: str) -> LogicalUnit:
+        """See `UnitControl`. One after the other: a LUN that is free when it is looked for stays so."""
+        async with self._adding:
+            if self._ending or not self._services:
+                raise Conflict(_ENDING if self._ending else "the server has not begun yet")
+            lun = _free_lun(target) if lun is None else lun
+            if unit_lun(lun) in target.units:
+                raise Conflict(f"LUN {to_text(unit_lun(lun))} is in use")
+            plan, opened = await asyncio.to_thread(_prepare, option, text)
+            try:
+                if self._ending:
+                    raise Conflict(_ENDING)
+                unit = self._attach(target, lun, plan, opened)
+            except ValueError:
+                await asyncio.to_thread(_close, opened)
+                raise
+            for store in opened.all:
+                self._first().add_store(store)
+            self._settle(target)
+            return unit
+
+    async def remove(self, target: Target, lun: int) -> None:
+        """See `UnitControl`. The unit is gone at once; this returns when its files may be used by others."""
+        unit = _unit(target, lun)
+        if is_well_known(unit.lun):
+            raise Conflict("a well-known unit belongs to every target")
+        gone = self._leaving[unit] = self._future()
+        target.remove_unit(lun)
+        self._settle(target)
+        await gone
+        opened = self._stores.pop(unit, None)
+        if opened is None or not opened.all:
+            return
+        for store in opened.all:
+            self._first().remove_store(store)
+        closing = asyncio.ensure_future(asyncio.to_thread(self._flush_and_close, unit, opened))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await closing
+
+    async def resize(self, target: Target, lun: int, size: str) -> LogicalUnit:
+        """See `UnitControl`."""
+        unit = _unit(target, lun)
+        length = parse_size(size)
+        server = unit.server
+        if not isinstance(server, _Resizable):
+            raise Conflict("units of this type have no size that could be changed")
+        if not 0 < length <= _MOST_BYTES or length % server.block_size:
+            raise ValueError(f"{size} is not a number of whole blocks of {server.block_size} bytes")
+        capabilities = unit.capabilities
+        if capabilities is not None and capabilities.size < length and not capabilities.resize:
+            raise Conflict(f"its store has {capabilities.size} bytes and cannot be made longer")
+        if any(task.name == "resize" for task in unit.background):
+            raise Conflict("its size is being changed")
+        try:
+            task = server.resize(length // server.block_size)
+        except ValueError as error:
+            raise Conflict(str(error)) from None
+        ended = self._future()
+        unit.when_ended([task], lambda: None if ended.done() else ended.set_result(None))
+        self._settle(target)
+        await ended
+        if task.completion is None:
+            raise Conflict("the unit was removed meanwhile")
+        if task.completion.status != Status.GOOD:
+            raise Conflict("its store failed: it has the size that it had")
+        return unit
+
+    def told(self, event: Event) -> None:
+        """Something happened in a target."""
+        if isinstance(event, UnitRemoved):
+            gone = self._leaving.pop(event.unit, None)
+            if gone is not None and not gone.done():
+                gone.set_result(None)
+
+    def _future(self) -> asyncio.Future[None]:
+        """One that `close` does not let wait for ever."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._ending:
+            future.set_exception(Conflict(_ENDING))
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    def _first(self) -> Service:
+        return next(iter(self._services.values()))
+
+    def _settle(self, target: Target) -> None:
+        """Bring what came of a change to those whose it is: aborted commands to their origins, events to everybody."""
+        while (completion := target.next_completion()) is not None:
+            _tell(completion.command.origin, "complete", completion)
+        while (request := target.next_data_out_request()) is not None:
+            _tell(request.command.origin, "data_out_request", request)
+        while (response := target.next_management_response()) is not None:
+            _tell(response.origin, "answered", response)
+        while (event := target.next_event()) is not None:
+            self._event(target, event)
+        for service in self._services.values():
+            service.go_on()
+
+
+def _tell(origin: object, method: str, what: Any) -> None:
+    tell = getattr(origin, method, None)
+    if tell is not None:
+        tell(what)
+
+
+def _unit(target: Target, lun: int) -> LogicalUnit:
+    unit = target.units.get(unit_lun(lun))
+    if unit is None:
+        raise LookupError("there is no such unit")
+    return unit
+
+
+def _free_lun(target: Target) -> int:
+    for lun in range(_LUNS):
+        if unit_lun(lun) not in target.units:
+            return lun
+    raise Conflict(f"all {_LUNS} LUNs are in use")
+
+
+def _prepare(option: str, text: str) -> tuple[UnitPlan, _Opened]:
+    """The plan of a unit and its stores, opened. May block. Raises ValueError."""
+    if option not in option_names():
+        raise ValueError(f"there is no unit {option!r}: it is one of {', '.join(option_names())}")
+    try:
+        plans = plan_units(option, text)
+        if len(plans) != 1:
+            raise ValueError(f"--{option} {text} asks for {len(plans)} units: one at a time can be added")
+        return plans[0], _open(plans[0])
+    except Failure as failure:
+        raise ValueError(str(failure)) from None
+
+
+def _open(plan: UnitPlan) -> _Opened:
+    """Raises Failure."""
+    medium = open_stores(plan.store) if plan.store is not None else None
+    try:
+        return _Opened(medium, open_stores(plan.state) if plan.state is not None else None)
+    except Failure:
+        if medium is not None:
+            medium.close()
+        raise
+
+
+def _close(opened: _Opened) -> None:
+    """Close stores that nobody has used."""
+    for store in opened.all:
+        store.close()
