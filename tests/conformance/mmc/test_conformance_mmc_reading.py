@@ -539,9 +539,12 @@ def test_read_header_of_audio(drive: Drive) -> None:
 @disc("cd-mixed")
 @clause("MMC-6 4.2.8")
 def test_read_crosses_into_audio(drive: Drive) -> None:
-    """READ(10) that reaches into an audio track is refused; READ CD of any type is not."""
+    """READ(10) that reaches into an audio track is refused, and so is READ CD of any type: it ends where data and audio
+    meet."""
     pause = drive.track(1).start + drive.track(1).size
-    drive.read(read_cd(pause - 1, 2, flags=EVERYTHING))
+    drive.refused(read_cd(pause - 1, 2, flags=EVERYTHING), WRONG_MODE)
+    drive.read(read_cd(pause - 1, flags=EVERYTHING))
+    drive.read(read_cd(pause, flags=EVERYTHING))
 
     drive.refused(read_10(pause - 1, 2), WRONG_MODE)
 
