@@ -83,9 +83,12 @@ class Recorder(OpticalModes):
             raise CheckCondition(asc.WRITE_PROTECTED)
         if disc.protected:
             raise CheckCondition(asc.PERSISTENT_WRITE_PROTECT)
-        if self.control.swp or self.mode_pages.fields(*TIMEOUT_AND_PROTECT.key).swpp:
+        if self.software_protected():
             raise CheckCondition(asc.LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED)
         return disc
+
+    def software_protected(self) -> bool:
+        return bool(self.control.swp or self.mode_pages.fields(*TIMEOUT_AND_PROTECT.key).swpp)
 
     @property
     def current_profile(self) -> int:

@@ -23,7 +23,7 @@ from scsiemu.command import Command, Completion
 from scsiemu.operations import DataDirection, ReservationClass, operation
 from scsiemu.sense import CheckCondition
 
-__all__ = ["DiscStructures"]
+__all__ = ["DiscStructures", "WriteProtection"]
 
 _DVD, _BD = 0, 1                        # MEDIA TYPE
 _ALL_LAYERS: Final = 0xFF
@@ -32,6 +32,13 @@ _BD_START: Final = 0x100000
 _MANUFACTURER: Final = b"SCSIEMU"
 
 _Form = Callable[[Disc], bytes]
+
+
+class WriteProtection:
+    """Bits of the write protection status (format C0h), and of the medium status of a DVD-RAM (format 09h; no SWPP)."""
+
+    SOFTWARE: Final = 0x01          # SWPP: until power down
+    PERSISTENT: Final = 0x02        # PWP: on the medium
 
 
 class DiscStructures(Information):
@@ -65,15 +72,17 @@ class DiscStructures(Information):
         )
 
     def _forms(self, disc: Disc) -> dict[int, _Form]:
-        """Formats of a medium."""
+        """Formats of a medium. A BD without a cartridge has zeros as the status of that."""
+        forms: dict[int, _Form]
         if disc.kind.family == Family.BD:
-            return {0x00: _bd_information, 0x08: _bd_defects, 0x09: _bd_cartridge, 0x0A: _bd_spare}
+            forms = {0x00: _bd_information, 0x08: _bd_defects, 0x09: lambda disc: bytes(4), 0x0A: _bd_spare}
+            return forms if disc.kind.pressed else forms | {0xC0: self._write_protection}
         if disc.kind.family != Family.DVD:
             return {}
-        forms: dict[int, _Form] = {0x00: self.dvd_physical, 0x01: lambda disc: bytes(4), 0x04: lambda disc: bytes(2048)}
+        forms = {0x00: self.dvd_physical, 0x01: lambda disc: bytes(4), 0x04: lambda disc: bytes(2048)}
         name = disc.kind.name
         if name == "dvd-ram":
-            forms |= {0x08: lambda disc: bytes(2048), 0x09: lambda disc: bytes(4), 0x0A: _dvd_ram_spare}
+            forms |= {0x08: lambda disc: bytes(2048), 0x09: _dvd_ram_status, 0x0A: _dvd_ram_spare}
         if name in ("dvd-r", "dvd-rw", "dvd-r-dl"):
             forms |= {0x0C: lambda disc: bytes(2052), 0x0D: _border, 0x0E: _prerecorded, 0x10: self.dvd_physical}
         if disc.kind.plus:
@@ -87,8 +96,15 @@ class DiscStructures(Information):
                 0x23: lambda disc: struct.pack(">II", 0, disc.manual_jump),
             }
         if not disc.kind.pressed:
-            forms |= {0xC0: lambda disc: bytes((4 if disc.protected else 0, 0, 0, 0))}
+            forms |= {0xC0: self._write_protection}
         return dict(sorted(forms.items()))
+
+    def software_protected(self) -> bool:
+        """Whether the drive writes nothing until its power goes or that is taken back."""
+        return False
+
+    def _write_protection(self, disc: Disc) -> bytes:
+        return bytes((self.software_protected() * WriteProtection.SOFTWARE | _persistent(disc), 0, 0, 0))
 
     def dvd_physical(self, disc: Disc) -> bytes:
         """Physical format information: book type, size and rate, layers, where data begins and ends."""
@@ -124,6 +140,15 @@ def _layer_boundary(disc: Disc) -> bytes:
     """Whether the capacity of layer 0 was set, or is settled by what is recorded; the capacity, behind which is the
     middle area."""
     return struct.pack(">II", layers_are_settled(disc) << 31, disc.capacity // 2)
+
+
+def _persistent(disc: Disc) -> int:
+    return WriteProtection.PERSISTENT if disc.protected else 0
+
+
+def _dvd_ram_status(disc: Disc) -> bytes:
+    """Medium status: no cartridge, persistent write protection."""
+    return bytes((_persistent(disc), 0, 0, 0))
 
 
 def _dvd_ram_spare(disc: Disc) -> bytes:
@@ -167,11 +192,6 @@ def _bd_information(disc: Disc) -> bytes:
 def _bd_defects(disc: Disc) -> bytes:
     """Disc definition structure."""
     return b"DS\0\0".ljust(2048, b"\0")
-
-
-def _bd_cartridge(disc: Disc) -> bytes:
-    """Cartridge status: none, not protected."""
-    return bytes((4 if disc.protected else 0, 0, 0, 0))
 
 
 def _bd_spare(disc: Disc) -> bytes:

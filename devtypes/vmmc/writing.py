@@ -15,8 +15,9 @@ from devtypes.vmmc.disc import CD_PREGAP, Disc, Track
 from devtypes.vmmc.disc_format import native_track
 from devtypes.vmmc.layers import LAYER_STRUCTURES, set_layers
 from devtypes.vmmc.modes import WriteType
-from devtypes.vmmc.profiles import Family
+from devtypes.vmmc.profiles import Family, Recording
 from devtypes.vmmc.recording import NOT_WRITABLE, Recorder
+from devtypes.vmmc.structures import WriteProtection
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
@@ -30,7 +31,6 @@ _MOST_BLOCKS: Final = 16384
 _NEGATIVE: Final = (1 << 32) - 450150
 _MOST_TRACKS_CD: Final = 99
 _MOST_TRACKS: Final = 153
-_PWP: Final = 0x04
 _INVISIBLE: Final = (0, 0xFF)
 
 
@@ -327,6 +327,6 @@ class Writing(Recorder):
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
         if not disc.writable:
             raise CheckCondition(asc.WRITE_PROTECTED)
-        disc.protected = bool(data[4] & _PWP)
+        disc.protected = bool(data[4] & WriteProtection.PERSISTENT)
         yield from self.save_aside(disc)
         return Completion()

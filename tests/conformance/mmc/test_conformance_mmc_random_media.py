@@ -118,17 +118,19 @@ def test_close_of_random_media(drive: Drive) -> None:
     drive.written(0, blocks(16, 1))
 
 
-@disc("dvd+rw")
+@disc("dvd+rw", "dvd-ram", "bd-re")
 @clause("MMC-5 6.34")
 def test_persistent_write_protection(drive: Drive) -> None:
-    """SEND DISC STRUCTURE C0h protects the disc: PERSISTENT WRITE PROTECT, until it is taken off again."""
+    """PWP of SEND DISC STRUCTURE C0h protects the disc: PERSISTENT WRITE PROTECT, until it is taken off again."""
     formatted(drive)
-    drive.good(send_disc_structure(0xC0, 8), bytes((0, 6, 0, 0, 4, 0, 0, 0)))
-    code = drive.write(0, blocks(16)).code
+    protected = bytes((0, 6, 0, 0, 2, 0, 0, 0))
+    drive.good(send_disc_structure(0xC0, 8), protected)
+    assert drive.read(read_disc_structure(0xC0, media=drive.profile >= 0x40)) == protected
+    code = drive.write(0, blocks(32)).code
     drive.good(send_disc_structure(0xC0, 8), bytes((0, 6, 0, 0, 0, 0, 0, 0)))
 
     assert code == asc.PERSISTENT_WRITE_PROTECT
-    drive.written(0, blocks(16))
+    drive.written(0, blocks(32))
 
 
 # --- defect management ------------------------------------------------------------------------------------------------
