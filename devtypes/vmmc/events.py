@@ -166,8 +166,11 @@ class Events(OpticalBase):
         """A media event, and, where the medium came or went, the change of features."""
         self.tell(EventClass.MEDIA, code, self.media_status)
         if code in (MediaEvent.NEW_MEDIA, MediaEvent.MEDIA_REMOVAL):
-            # The drive has changed: features.
-            self.tell(EventClass.OPERATIONAL_CHANGE, 2, self._persistent_bit, 0, 1)
+            self.tell_change()
+
+    def tell_change(self) -> None:
+        """The drive has changed: other features are current."""
+        self.tell(EventClass.OPERATIONAL_CHANGE, 2, self._persistent_bit, 0, 1)
 
     @operation(
         0x4A, "GET EVENT STATUS NOTIFICATION", layouts.GET_EVENT_STATUS_NOTIFICATION, data=DataDirection.IN,

@@ -162,6 +162,22 @@ FEATURES: Final = (
 class Features(Events):
     """The features of the drive."""
 
+    _told: tuple[int, frozenset[int]] = (0, frozenset())        # profile and current features, as events have told
+
+    def disc_arrives(self) -> None:
+        super().disc_arrives()
+        self._told = self._current_features()
+
+    def _current_features(self) -> tuple[int, frozenset[int]]:
+        return self.current_profile, frozenset(each.code for each in FEATURES if self.feature_current(each))
+
+    def tell_features(self) -> None:
+        """What was done to the disc has made other features current: every nexus hears of it (OCEvent of Morphing)."""
+        now = self._current_features()
+        if self.disc is not None and now != self._told:
+            self._told = now
+            self.tell_change()
+
     @property
     def current_profile(self) -> int:
         """The profile of the disc, 0 without one."""

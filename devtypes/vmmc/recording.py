@@ -129,6 +129,8 @@ class Recorder(OpticalModes):
             self.end_rehearsal()
         if page.key == WRITE_PARAMETERS.key and fields.write_type != WriteType.RAW:
             self.raw = None
+        if page.key == WRITE_PARAMETERS.key:
+            self.tell_features()                # a blank DVD-R DL has a profile by the write type
 
     def disc_arrives(self) -> None:
         """What a power cut left of packets and ECC blocks is ended as what is in the cache is."""
@@ -466,6 +468,7 @@ class Recorder(OpticalModes):
             return
         yield from save(disc)
         self.unsaved = False
+        self.tell_features()
 
     def save_aside(self, disc: Disc) -> Asking[None]:
         """As `save_disc`, for what is no recording: what the cache has is brought to the medium later."""

@@ -71,8 +71,8 @@ class Writing(Recorder):
     )
     def write_and_verify(self, command: Command, cdb: CdbFields) -> Steps:
         """Blocks of random media, which are read again."""
-        self.check_recordable(command)
-        if not self.loaded.random:
+        disc = self.check_recordable(command)
+        if not disc.random and disc.kind.recording != Recording.OVERWRITE:      # what has no format yet says so itself
             raise CheckCondition(asc.INVALID_COMMAND_OPERATION_CODE)
         yield from self._write(command, cdb, compare=True)
         yield from self.bring_to_medium()
