@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -79,6 +80,8 @@ def command(arguments: argparse.Namespace) -> int:
     try:
         clear_attentions(client)
         told = action(_Unit(client, version=1 if arguments.osd1 else 2), arguments.words)
+    except _ReaderGoneError:
+        raise BrokenPipeError from None
     except OSError as error:
         raise Failure(f"osd: {error.strerror or error}", ExitCode.NOT_CONNECTED) from None
     finally:
@@ -91,6 +94,10 @@ def command(arguments: argparse.Namespace) -> int:
     for each in told.get("attributes", ()):
         print(each["page"], each["number"], each["value"])
     return ExitCode.OK
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read what `get` wrote: no connection to a unit is lost."""
 
 
 class _Unit:
@@ -169,7 +176,7 @@ def _get(unit: _Unit, words: list[str]) -> dict[str, Any]:
         for at in range(0, left, _PART):
             part = min(_PART, left - at)
             fields = {"length": part, "starting_byte_address": at}
-            place.write(unit.do("READ", data_in=part, partition_id=pid, object_id=oid, **fields)[1])
+            _keep(place, unit.do("READ", data_in=part, partition_id=pid, object_id=oid, **fields)[1], *words[2:])
     return {"length": left} if len(words) > 2 else {}
 
 
@@ -296,9 +303,23 @@ def _number(text: str, bits: int = 64) -> int:
 
 def _place(path: str) -> BinaryIO:
     try:
-        return Path(path).open("wb")
+        return Path(path).open("wb", buffering=0)       # what cannot be written is known at once
     except OSError as error:
         raise Failure(f"osd get: {path} cannot be written: {error.strerror}") from None
+
+
+def _keep(place: BinaryIO, data: bytes, path: str = "") -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[place.write(view) :]
+        place.flush()
+    except OSError as error:
+        if not path:
+            if isinstance(error, BrokenPipeError):
+                raise _ReaderGoneError from None
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # nothing may be flushed at exit
+        raise Failure(f"osd get: {path or 'stdout'} cannot be written: {error.strerror}") from None
 
 
 def _shown(number: int) -> str:

@@ -131,6 +131,33 @@ def test_osd_streams(tmp_path: Path) -> None:
         assert len(data) == 150 << 20
 
 
+def test_osd_get_cannot_write(tmp_path: Path) -> None:
+    """A place without room is exit code 3 and named; a reader that has gone is none of our errors."""
+    (tmp_path / "in").write_bytes(bytes(3 << 20))
+    with IscsiTarget("--osd", ":memory:") as served:
+        pid = osd("mkpart", served.url).strip()
+        oid = osd("put", served.url, pid, str(tmp_path / "in")).strip()
+        words = [sys.executable, "-m", "scsiemu.app", "osd", "get", served.url, pid, oid]
+
+        def get(*more: str, stdout: int) -> tuple[int, str]:
+            ended = subprocess.run(
+                [*words, *more], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False
+            )
+            return ended.returncode, ended.stderr
+
+        with Path("/dev/full").open("wb") as full:
+            told = get(stdout=full.fileno())
+        assert told == (3, "scsiemu: osd get: stdout cannot be written: No space left on device\n")
+        told = get("/dev/full", stdout=subprocess.DEVNULL)
+        assert told == (3, "scsiemu: osd get: /dev/full cannot be written: No space left on device\n")
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            assert get(stdout=writing) == (0, "")
+        finally:
+            os.close(writing)
+
+
 def test_osd_wrong_use() -> None:
     """Wrong words are exit code 2, no connection is 5."""
     osd("put", "iscsi://127.0.0.1:1/iqn.2026-11.example:a/0", code=2)
