@@ -241,6 +241,26 @@ def test_control_late_answers_by_any_transport(tmp_path: Path, first: str) -> No
     assert serving(words, work, first=first) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "device_type"),
+    [("disk", "1M", 0), ("tape", "{}/tape,size=1M", 1), ("optical", "{}/disc,blank=cd-r", 5), ("osd", "{}/osd", 17)],
+)
+def test_control_device_types(tmp_path: Path, option: str, text: str, device_type: int) -> None:
+    """Units of every type come and go, with a state store too; their files are free for the next one."""
+    curl = Curl(tmp_path / "http")
+
+    def work(served: Serving) -> None:
+        for lun in (3, 4):
+            assert curl.add(option, text.format(tmp_path), lun=lun) == lun
+            found = curl.request("GET", f"/targets/0/units/{lun}")[1]
+            assert found["peripheral_device_type"] == device_type
+            assert curl.execute(lun, bytes.fromhex("120000006000"))["status_name"] == "GOOD"
+            curl.remove(lun)
+
+    words = ["--disk", "1M", "--state", str(tmp_path / "state"), "--http", str(tmp_path / "http")]
+    assert serving(words, work) == []
+
+
 def test_control_guests_are_told(tmp_path: Path) -> None:
     """The guest of a virtio adapter has the events of a unit that comes, grows and goes."""
     curl = Curl(tmp_path / "http")
