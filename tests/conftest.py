@@ -22,6 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--osd-master-key", help="of that unit: authentication and generation key, 80 hexadecimal digits")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow comes first: at the end no worker waits for another that has only begun one of those."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def require_tool() -> Callable[..., str]:
     """The path of an installed program. Without it the test is skipped, but in CI (CI=true) it fails.
