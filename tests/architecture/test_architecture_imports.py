@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # The sockets, and what declares a transport to the program: everything else of a transport is sans-IO.
 SOCKET_HALF = frozenset({
     "transports._unix_sockets",
+    "transports._watched_stores",
     "transports.devnode.remote_host",
     "transports.devnode.descriptors",
     "transports.devnode.device_nodes",

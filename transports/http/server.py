@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from scsiemu.events import Event
@@ -24,6 +24,7 @@ from scsiemu.operations import OperationTable
 from scsiemu.services import Listener, UnitControl
 from scsiemu.target import Target
 from transports._unix_sockets import listen_at_path
+from transports._watched_stores import WatchedStores
 from transports.http.connection import HttpConnection
 from transports.http.port import HttpLimits, HttpPort
 
@@ -66,7 +67,7 @@ class HttpTransport:
     ) -> None:
         self.port = HttpPort(targets, tables=tables, limits=limits, control=control, run=self._run)
         self._changes: set[asyncio.Task[None]] = set()
-        self._stores = list(stores)
+        self._stores = WatchedStores(stores, self._answered)
         self._on_event = on_event
         self._handed_over = handed_over
         self._token = token
@@ -95,8 +96,7 @@ class HttpTransport:
             )
             self._servers.append(server)
             found.append(Listener(listener.host, server.sockets[0].getsockname()[1]))
-        for store in self._stores:
-            self._watch(store)
+        self._stores.start(loop)
         self.tick()
         return tuple(found)
 
@@ -115,10 +115,7 @@ class HttpTransport:
         for initiator in list(self.port.initiators):
             self.port.initiators.lose(initiator.name)
         self.port.settle()
-        for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.remove_reader(descriptor)
+        self._stores.stop()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -144,24 +141,13 @@ class HttpTransport:
 
     def add_store(self, store: Store) -> None:
         """A unit was added live: watch its store, too."""
-        self._stores.append(store)
-        self._watch(store)
+        self._stores.add(store)
 
     def remove_store(self, store: Store) -> None:
         """The store is going to be closed."""
         self._stores.remove(store)
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.remove_reader(descriptor)
 
-    def _watch(self, store: Store) -> None:
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.add_reader(descriptor, self._reap, store)
-
-    def _reap(self, store: Store) -> None:
-        for ticket, answer in store.reap():
-            ticket.unit.target.complete(ticket, answer)
+    def _answered(self, targets: Collection[Target]) -> None:
         self.go_on()
 
     def go_on(self) -> None:

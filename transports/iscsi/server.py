@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from ipaddress import ip_address
 from time import monotonic
@@ -27,6 +27,7 @@ from typing import Any, Final, TypeAlias
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
 from scsiemu.target import Target
+from transports._watched_stores import WatchedStores
 from transports.iscsi.connection import TargetConnection
 from transports.iscsi.node import IscsiTarget, Portal, TargetNode
 
@@ -70,7 +71,7 @@ class IscsiTransport:
         on_event: Callable[[IscsiTarget, Event], None] | None = None,
     ) -> None:
         self.node = node
-        self._stores = list(stores)
+        self._stores = WatchedStores(stores, self._answered)
         self._report = report
         self._on_event = on_event
         self._reports: dict[str, int] = {}
@@ -100,8 +101,7 @@ class IscsiTransport:
         self.add_reader = getattr(loop, "add_fast_reader", loop.add_reader)
         self.remove_reader = getattr(loop, "remove_fast_reader", loop.remove_reader)
         self.afterwards = getattr(loop, "afterwards", self.afterwards)
-        for store in self._stores:
-            self._watch(store)
+        self._stores.start(loop)
         bound: list[tuple[str, int]] = []
         for portal in portals:
             host, port = portal[0], portal[1]
@@ -121,29 +121,13 @@ class IscsiTransport:
 
     def add_store(self, store: Store) -> None:
         """A unit was added live: watch its store too."""
-        self._stores.append(store)
-        if self._loop is not None:
-            self._watch(store)
+        self._stores.add(store)
 
     def remove_store(self, store: Store) -> None:
         """The store is going to be closed."""
         self._stores.remove(store)
-        fileno = store.fileno()
-        if self._loop is not None and fileno is not None:
-            self._loop.remove_reader(fileno)
 
-    def _watch(self, store: Store) -> None:
-        fileno = store.fileno()
-        if fileno is not None and self._loop is not None:
-            self._loop.add_reader(fileno, self._reap, store)
-
-    def _reap(self, store: Store) -> None:
-        """A store has answers."""
-        targets: dict[Target, None] = {}
-        for ticket, result in store.reap():
-            target = ticket.unit.target
-            targets[target] = None
-            target.complete(ticket, result)
+    def _answered(self, targets: Collection[Target]) -> None:
         for target in targets:
             self.node.settle_all(target)
         self.flush()
@@ -166,8 +150,7 @@ class IscsiTransport:
         for connection in list(self._peers):
             connection.drop("shutting down")
         self.flush()
-        for store in list(self._stores):
-            self.remove_store(store)
+        self._stores.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._loop = None

@@ -23,13 +23,14 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from scsiemu.events import Event
 from scsiemu.io_requests import Store
 from scsiemu.target import Target
 from transports._unix_sockets import listen_at_path
+from transports._watched_stores import WatchedStores
 from transports.vhost.device import VhostDevice
 from transports.vhost.messages import HEADER_LENGTH, Header, Region, VhostError, decode_header
 from transports.vhost.port import VhostLimits, VhostPort
@@ -66,7 +67,7 @@ class VhostTransport:
         limits: VhostLimits | None = None,
     ) -> None:
         self.port = targets if isinstance(targets, VhostPort) else VhostPort(targets, limits=limits)
-        self._stores = list(stores)
+        self._stores = WatchedStores(stores, self._answered)
         self._report = report
         self._on_event = on_event
         self._handed_over = handed_over
@@ -84,8 +85,7 @@ class VhostTransport:
         for path in paths:
             listener = self._listeners[path] = listen_at_path(path)
             loop.add_reader(listener, self._accept, path, listener)
-        for store in self._stores:
-            self._watch(store)
+        self._stores.start(loop)
         self.tick()
 
     async def stop(self) -> None:
@@ -101,10 +101,7 @@ class VhostTransport:
         self._listeners.clear()
         for connection in list(self._connections):
             connection.close("")
-        for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.remove_reader(descriptor)
+        self._stores.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._loop = None
@@ -145,24 +142,13 @@ class VhostTransport:
 
     def add_store(self, store: Store) -> None:
         """A unit was added live: watch its store, too."""
-        self._stores.append(store)
-        self._watch(store)
+        self._stores.add(store)
 
     def remove_store(self, store: Store) -> None:
         """The store is going to be closed."""
         self._stores.remove(store)
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.remove_reader(descriptor)
 
-    def _watch(self, store: Store) -> None:
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.add_reader(descriptor, self._reap, store)
-
-    def _reap(self, store: Store) -> None:
-        for ticket, answer in store.reap():
-            ticket.unit.target.complete(ticket, answer)
+    def _answered(self, targets: Collection[Target]) -> None:
         self.port.settle()
         self.go_on()
 

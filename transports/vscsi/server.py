@@ -22,7 +22,7 @@ import mmap
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from scsiemu import asc
@@ -31,6 +31,7 @@ from scsiemu.io_requests import Store
 from scsiemu.sense import Sense
 from scsiemu.target import Target
 from transports._unix_sockets import listen_at_path
+from transports._watched_stores import WatchedStores
 from transports.vscsi.codes import Hcall, Return
 from transports.vscsi.dma import PAGE, TCE_READ, TCE_WRITE, DmaWindow
 from transports.vscsi.hypervisor import Hypervisor
@@ -84,7 +85,7 @@ class VscsiTransport:
     ) -> None:
         self.port = target if isinstance(target, VscsiPort) else VscsiPort(target)
         self.hypervisor = Hypervisor()
-        self._stores = list(stores)
+        self._stores = WatchedStores(stores, self._answered)
         self._report = report
         self._on_event = on_event
         self._handed_over = handed_over
@@ -101,8 +102,7 @@ class VscsiTransport:
         self._loop = loop = asyncio.get_running_loop()
         self._listener, self._path = listener, path
         loop.add_reader(listener, self._accept)
-        for store in self._stores:
-            self._watch(store)
+        self._stores.start(loop)
         self.tick()
 
     async def stop(self) -> None:
@@ -117,10 +117,7 @@ class VscsiTransport:
             os.unlink(self._path)
         for client in list(self._clients):
             client.close("")
-        for store in self._stores:
-            descriptor = store.fileno()
-            if descriptor is not None:
-                loop.remove_reader(descriptor)
+        self._stores.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._loop = None
@@ -163,24 +160,13 @@ class VscsiTransport:
 
     def add_store(self, store: Store) -> None:
         """A unit was added live: watch its store, too."""
-        self._stores.append(store)
-        self._watch(store)
+        self._stores.add(store)
 
     def remove_store(self, store: Store) -> None:
         """The store is going to be closed."""
         self._stores.remove(store)
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.remove_reader(descriptor)
 
-    def _watch(self, store: Store) -> None:
-        descriptor = store.fileno()
-        if self._loop is not None and descriptor is not None:
-            self._loop.add_reader(descriptor, self._reap, store)
-
-    def _reap(self, store: Store) -> None:
-        for ticket, answer in store.reap():
-            ticket.unit.target.complete(ticket, answer)
+    def _answered(self, targets: Collection[Target]) -> None:
         self.port.handed_over = True            # the unit may be another target's
         self.go_on()
 
