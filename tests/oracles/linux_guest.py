@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from missing_judge import missing_judge
 
 __all__ = ["Step", "boot", "packages"]
 
@@ -71,9 +71,7 @@ def packages() -> Path:
     """Where the packages of the guest are unpacked. Without them the test is skipped, but in CI (CI=true) it fails."""
     if not FOLDER.is_dir():
         message = "linux-image-amd64, busybox-static and open-iscsi are not unpacked (.ci/oracles): they judge here"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing_judge(message)
     return FOLDER
 
 
