@@ -216,8 +216,7 @@ class TaskSet:
             if command.attribute == TaskAttribute.ACA:
                 raise CheckCondition(asc.with_key(asc.INVALID_MESSAGE_ERROR, 0x05))
             return Status.GOOD
-        cdb = command.cdb
-        if cdb[0] == _PERSISTENT_RESERVE_OUT and len(cdb) > 1 and cdb[1] & 0x1F == _PREEMPT_AND_ABORT:
+        if _preempts_and_aborts(command):
             return Status.GOOD
         return Status.ACA_ACTIVE if command.naca else Status.BUSY
 
@@ -277,7 +276,7 @@ class TaskSet:
             return command.attribute != TaskAttribute.ACA
         if self.control.tst:
             return False
-        return not (command.cdb[0] == _PERSISTENT_RESERVE_OUT and command.cdb[1] & 0x1F == _PREEMPT_AND_ABORT)
+        return not _preempts_and_aborts(command)
 
     # --- the end -----------------------------------------------------------------------------------------------
 
@@ -313,5 +312,16 @@ class TaskSet:
         return released
 
     def holds(self, command: Command) -> bool:
-        """Whether an ACA condition keeps a started command from going on (SAM-5 8.4.5, blocked)."""
-        return bool(self.faulted) and self._is_behind_aca(command)
+        """Whether an ACA condition keeps a started command from going on (SAM-5 8.4.5, blocked).
+
+        What goes on in the background is no command of the task set: it does go on.
+        """
+        if not self.faulted or self.find(command.nexus, command.tag) is not command:
+            return False
+        return self._is_behind_aca(command)
+
+
+def _preempts_and_aborts(command: Command) -> bool:
+    """Whether it is a PERSISTENT RESERVE OUT with PREEMPT AND ABORT."""
+    cdb = command.cdb
+    return len(cdb) > 1 and cdb[0] == _PERSISTENT_RESERVE_OUT and cdb[1] & 0x1F == _PREEMPT_AND_ABORT

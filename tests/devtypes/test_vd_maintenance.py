@@ -53,6 +53,19 @@ def test_format_unit_erases() -> None:
     assert bench.read(0) == bench.read(CAPACITY - 1) == bytes(BLOCK)
 
 
+def test_format_unit_goes_on_during_aca() -> None:
+    """An ACA condition holds commands of the task set, not what goes on in the background (SAM-5 5.9)."""
+    bench = Bench(format_seconds=5.0)
+    assert bench.do("FORMAT UNIT", fmtdata=1, data_out=bytes((0, 2, 0, 0))).good
+    assert bench.do("READ(10)", transfer_length=1, control=4).status == Status.CHECK_CONDITION
+    for _ in range(20):
+        bench.target.advance(bench.target.now + 1.0)
+
+    assert bench.do("TEST UNIT READY").status == Status.ACA_ACTIVE
+    assert bench.initiator.manage(TaskManagementFunction.CLEAR_ACA)
+    assert bench.do("TEST UNIT READY").good
+
+
 def test_format_unit_block_size_of_mode_select() -> None:
     """MODE SELECT's block length is used by the next FORMAT UNIT; others hear of the new capacity (SBC-4 4.5)."""
     bench = Bench()
