@@ -6,7 +6,7 @@
 The method returns the parameters built from state. LOG SENSE finds pages by these declarations, pages 00h and
 00h/FFh list them. `reset` and `select` name the methods for LOG SELECT. The commands are in `spc_log`.
 There are no thresholds: ETC is zero in every parameter, threshold values read as the largest ones and cannot
-be set; nothing is saved (DS is one in every page).
+be set; nothing is saved, and DS says so.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class LogPage:
             `def select(self, parameter: LogParameter) -> None`. It is called for settable parameters of
             existing codes and of equal length only.
         available: asked with the device server; None for always.
+        disable_save: DS. With SP refused, nothing follows from it.
         standard: where it is described.
         function: name of the method.
     """
@@ -86,6 +87,7 @@ class LogPage:
     reset: str | None = None
     select: str | None = None
     available: Callable[[Any], bool] | None = None
+    disable_save: bool = True
     standard: str = ""
     function: str = ""
 
@@ -103,12 +105,15 @@ def log_page(
     reset: str | None = None,
     select: str | None = None,
     available: Callable[[Any], bool] | None = None,
+    disable_save: bool = True,
     standard: str = "SPC-5",
 ) -> Callable[[_F], _F]:
     """Declare the decorated method as a log page; the arguments are those of `LogPage`."""
 
     def declare(function: _F) -> _F:
-        declared = LogPage(page, subpage, name, reset, select, available, standard, function.__name__)
+        declared = LogPage(
+            page, subpage, name, reset, select, available, disable_save, standard, function.__name__
+        )
         function.__log_page__ = declared  # type: ignore[attr-defined]  # functions take attributes
         return function
 
@@ -143,9 +148,9 @@ def available_log_pages(server: object) -> dict[tuple[int, int], LogPage]:
     }
 
 
-def encode_log_page(page: int, subpage: int, body: bytes) -> bytes:
-    """A log page with its header (SPC-5 7.3.2.1): DS is one, SPF says whether there is a subpage code."""
-    first = 0x80 | (0x40 if subpage else 0) | page
+def encode_log_page(page: int, subpage: int, body: bytes, *, disable_save: bool = True) -> bytes:
+    """A log page with its header (SPC-5 7.3.2.1): SPF says whether there is a subpage code."""
+    first = (0x80 if disable_save else 0) | (0x40 if subpage else 0) | page
     return bytes((first, subpage)) + len(body).to_bytes(2, "big") + body
 
 

@@ -87,7 +87,7 @@ class LogOperations(InquiryOperations):
         wanted = [parameter for parameter in parameters if parameter.code >= cdb.parameter_pointer]
         if not wanted and cdb.parameter_pointer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="parameter_pointer")
-        return Completion(encode_log_page(*key, _encode(wanted, cdb.pc)))
+        return Completion(encode_log_page(*key, _encode(wanted, cdb.pc), disable_save=page.disable_save))
 
     def log_parameters(self, page: LogPage) -> list[LogParameter]:
         """The parameters of a page, in ascending order."""

@@ -104,9 +104,10 @@ class ChangerPages(ElementInformation):
         }
         return frozenset(flag for flag, active in states.items() if active)
 
-    @log_page(0x2E, "TapeAlert", standard="SMC-3 7.2.5")
+    @log_page(0x2E, "TapeAlert", disable_save=False, standard="SMC-3 7.2.5")
     def log_tape_alert(self) -> Iterable[LogParameter]:
-        """A flag is set as long as what it stands for lasts."""
+        """A flag is set as long as what it stands for lasts. DS is zero, as it was while it was reserved (SPC-3):
+        software takes the first byte for the page code."""
         active = self.active_alerts
         return [
             LogParameter(flag, bytes((flag in active,)), settable=False) for flag in range(1, _TAPE_ALERT_COUNT + 1)

@@ -166,9 +166,10 @@ class TapeLogs(Attributes):
         """What the drive wants to be done: nothing, or to be cleaned."""
         return [LogParameter(0x0000, bytes((_CLEAN if self.cleaning_needed else _NO_RECOVERY,)))]
 
-    @log_page(0x2E, "TapeAlert", available=_has(0x2E), standard="SSC-5 8.2.9")
+    @log_page(0x2E, "TapeAlert", available=_has(0x2E), disable_save=False, standard="SSC-5 8.2.9")
     def log_tape_alert(self) -> Iterable[LogParameter]:
-        """Each flag in a parameter of its own; a nexus is told of each once."""
+        """Each flag in a parameter of its own; a nexus is told of each once. DS is zero, as it was while it was
+        reserved (SPC-3): software takes the first byte for the page code."""
         told = self.alerts.tell(self.reader) if self.reader is not None else frozenset(self.alerts.active)
         return [LogParameter(flag, bytes((flag in told,))) for flag in range(1, TAPE_ALERT_COUNT + 1)]
 

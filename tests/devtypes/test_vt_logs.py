@@ -160,6 +160,13 @@ def test_log_errors_and_cleaning() -> None:
     assert numbers(bench, 0x12)[0] == 1 << 64 - 20                              # still active
 
 
+def test_log_tape_alert_first_byte() -> None:
+    """The first byte of the TapeAlert page is its page code alone, which is what smartctl looks at."""
+    data = Bench().do("LOG SENSE", page_code=0x2E, pc=1, allocation_length=4096).data
+
+    assert data[:4] == bytes((0x2E, 0x00, 0x01, 0x40))
+
+
 def test_log_tape_alert_is_told_once() -> None:
     """Each nexus is told of a flag once by page 2Eh; page 12h tells as long as it is active."""
     bench = Bench(write_protect=True)
