@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any, Final
 
 from devtypes.vt import layouts
+from devtypes.vt.base import LoadState
 from devtypes.vt.cipher import WrongKey, can_encrypt, open_block, parse_sealed, seal_block
 from devtypes.vt.compression import COMPRESSED
 from devtypes.vt.encryption_pages import (
@@ -35,7 +36,8 @@ from scsiemu.logical_unit import NexusState
 from scsiemu.nexus import Nexus
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.reservations import Change, PersistentReservations
-from scsiemu.sense import CheckCondition, SenseKey
+from scsiemu.reserve_out import registrant_of
+from scsiemu.sense import CheckCondition, FieldPointer, SenseKey
 
 __all__ = ["Encryption"]
 
@@ -83,6 +85,8 @@ class Encryption(TapeVpd):
     Attributes:
         shared: parameters of all I_T nexuses that have none of their own.
         local: parameters of nexuses that have.
+        sharing: the nexus whose `shared` are; None where it is lost or has others now.
+        registered: nexuses that have used the protocol: they hear of parameters that change (SSC-5 4.2.22.5).
         locked: the key instance counters that nexuses have locked themselves to.
         instance: KEY INSTANCE COUNTER.
     """
@@ -90,6 +94,8 @@ class Encryption(TapeVpd):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.shared = _NONE
         self.local: dict[Nexus, Parameters] = {}
+        self.sharing: Nexus | None = None
+        self.registered: set[Nexus] = set()
         self.locked: dict[Nexus, int] = {}
         self.instance = 0
         super().__init__(*args, **options)
@@ -158,6 +164,7 @@ class Encryption(TapeVpd):
             return Completion(self._protocol_information(specific))
         if cdb.security_protocol != _TAPE_DATA_ENCRYPTION or not self.encrypts:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="security_protocol")
+        self.registered.add(command.nexus)
         if specific == _InPage.NEXT_BLOCK:
             return self._next_block_page(command)
         bodies = {
@@ -184,7 +191,9 @@ class Encryption(TapeVpd):
     def _status(self, nexus: Nexus) -> bytes:
         """Data encryption status page (SSC-5 8.5.2.7)."""
         parameters = self.parameters_of(nexus)
-        scope = EncryptionScope.LOCAL if nexus in self.local else EncryptionScope.PUBLIC
+        scope = EncryptionScope.LOCAL if nexus in self.local else (
+            EncryptionScope.ALL_NEXUSES if nexus is self.sharing else EncryptionScope.PUBLIC
+        )
         # Logical block encryption scope: whose parameters count.
         counting = EncryptionScope.LOCAL if nexus in self.local else (
             EncryptionScope.ALL_NEXUSES if self.shared.instance else EncryptionScope.PUBLIC
@@ -247,11 +256,28 @@ class Encryption(TapeVpd):
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
         # With INC_512 pad bytes follow the page (SPC-5 6.47).
         end = 4 + int.from_bytes(data[2:4], "big")
-        self._set(command.nexus, parse_set_data_encryption(data[:end] if cdb.inc_512 else data))
+        wanted = parse_set_data_encryption(data[:end] if cdb.inc_512 else data)
+        self._check_clearing(command.nexus, wanted)
+        self.registered.add(command.nexus)
+        self._set(command.nexus, wanted)
         return Completion()
+
+    def _check_clearing(self, nexus: Nexus, wanted: Parameters) -> None:
+        """Raises CheckCondition for a key that is to be cleared by the end of what is not (SSC-5 8.5.3.2)."""
+        persistent = self.persistent.is_holder(registrant_of(nexus))
+        for wrong, bit in (
+            (wanted.clear_on_demount and self.load_state != LoadState.READY, 2),
+            (wanted.clear_on_preempt and not persistent, 1),
+            (wanted.clear_on_loss and not persistent and self.unit_reservation is not nexus, 0),
+        ):
+            if wrong:
+                pointer = FieldPointer(5, bit, in_cdb=False)
+                raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=pointer)
 
     def _set(self, nexus: Nexus, wanted: Parameters) -> None:
         """Establish parameters (SSC-5 4.2.22.8)."""
+        if nexus is self.sharing:
+            self.sharing = None
         if wanted.scope == EncryptionScope.PUBLIC:
             # Back to what all nexuses have.
             self.local.pop(nexus, None)
@@ -263,7 +289,7 @@ class Encryption(TapeVpd):
                 self.local[nexus] = parameters
             else:
                 self.local.pop(nexus, None)
-                self.shared = parameters
+                self.shared, self.sharing = parameters, nexus
                 self._tell_others(nexus)
         if wanted.lock:
             self.locked[nexus] = parameters.instance
@@ -274,7 +300,7 @@ class Encryption(TapeVpd):
         """A unit attention for nexuses whose parameters have changed by another's doing."""
         code = asc.DATA_ENCRYPTION_PARAMETERS_CHANGED_BY_ANOTHER_I_T_NEXUS
         for other in self.unit.nexus_states:
-            if other is not nexus and other not in self.local:
+            if other is not nexus and other in self.registered and other not in self.local:
                 self.unit.attention(code, only=other)
 
     # --- when keys are forgotten -------------------------------------------------------------------------------------
@@ -290,21 +316,30 @@ class Encryption(TapeVpd):
         if before.reservation_type and change.state.holder != before.holder:
             self._forget("clear_on_loss")
 
+    def _note_reservations(self) -> None:
+        super()._note_reservations()
+        if not self.reserved:
+            self._forget("clear_on_loss")
+
     def nexus_lost(self, state: NexusState) -> None:
         self.local.pop(state.nexus, None)
         self.locked.pop(state.nexus, None)
+        self.registered.discard(state.nexus)
+        if state.nexus is self.sharing:
+            self.sharing = None
         super().nexus_lost(state)
 
     def reset(self, kind: str) -> None:
-        self.shared = _NONE
+        self.shared, self.sharing = _NONE, None
         self.local.clear()
         self.locked.clear()
+        self.registered.clear()
         super().reset(kind)
 
     def _forget(self, why: str) -> None:
         """Drop the parameters that were set to end so."""
         if getattr(self.shared, why):
-            self.shared = _NONE
+            self.shared, self.sharing = _NONE, None
             self.instance += 1
         for nexus in [nexus for nexus, parameters in self.local.items() if getattr(parameters, why)]:
             del self.local[nexus]

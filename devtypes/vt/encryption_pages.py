@@ -131,6 +131,8 @@ def parse_set_data_encryption(data: bytes) -> Parameters:
     if length != len(data) - 4:
         raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
     scope = byte_4 >> 5
+    if code == 0x0010 and scope == EncryptionScope.PUBLIC and not byte_4 & 0x1E:
+        return Parameters(lock=bool(byte_4 & 1))            # all other fields are ignored (SSC-5 table 159)
     encrypting, decrypting = encryption == EncryptionMode.ENCRYPT, decryption in (
         DecryptionMode.DECRYPT, DecryptionMode.MIXED
     )
@@ -141,6 +143,7 @@ def parse_set_data_encryption(data: bytes) -> Parameters:
         (byte_4 & 0x1E, 4, 4),
         (byte_5 & 0x08, 5, 3),                                  # SDK: no supplemental keys
         (byte_5 >> 4 & 3 == 1, 5, 5),                           # RDMC 01b is reserved
+        (byte_5 & 0x80 and decryption == DecryptionMode.DISABLE, 5, 7),     # CEEM 1xb checks what is decrypted
         (encryption not in (EncryptionMode.DISABLE, EncryptionMode.ENCRYPT), 6, None),
         (decryption > DecryptionMode.MIXED, 7, None),
         (index != _ALGORITHM_INDEX and not (idle and index == 0), 8, None),

@@ -14,7 +14,7 @@ from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.io_requests import Read
 from scsiemu.sam import TaskManagementFunction
-from scsiemu.sense import SenseCode
+from scsiemu.sense import FieldPointer, SenseCode
 from scsiemu.testing.initiator import Initiator, Result
 
 KEY = bytes(range(32))
@@ -38,6 +38,13 @@ def _set(who: Bench | Initiator, data: bytes) -> Result:
     return run(
         "SECURITY PROTOCOL OUT", security_protocol=0x20, security_protocol_specific=0x10, transfer_length=len(data),
         data_out=data,
+    )
+
+
+def _ask(who: Initiator, page: int = 0x20) -> Result:
+    return who.command(
+        "SECURITY PROTOCOL IN", security_protocol=0x20, security_protocol_specific=page, allocation_length=512,
+        data_in=512,
     )
 
 
@@ -173,6 +180,7 @@ def test_encryption_scopes() -> None:
     """ALL I_T NEXUS is for everyone, who hear of it; LOCAL is for one nexus; PUBLIC gives that up."""
     bench = Bench()
     other = Initiator(bench.target, "iqn.2026-11.org.example:other")
+    assert _ask(other).good
     assert _set(bench, _page(2, 2, KEY)).good
     assert other.command("TEST UNIT READY").code == asc.DATA_ENCRYPTION_PARAMETERS_CHANGED_BY_ANOTHER_I_T_NEXUS
     bench.write(b"secret")
@@ -185,6 +193,102 @@ def test_encryption_scopes() -> None:
     assert _set(other, _page(0, 0, scope=0)).good
     bench.rewind()
     assert other.command("READ(6)", transfer_length=6).data == b"secret"
+
+
+def test_encryption_change_is_told_to_those_that_encrypt() -> None:
+    """Who has never used the protocol hears nothing of other parameters."""
+    bench = Bench()
+    other = Initiator(bench.target, "iqn.2026-11.org.example:other")
+    assert other.command("TEST UNIT READY").good
+    assert _set(bench, _page(2, 2, KEY)).good
+    assert other.command("TEST UNIT READY").good
+
+
+def test_encryption_status_tells_scopes() -> None:
+    """I_T NEXUS SCOPE is what the nexus asked for, KEY SCOPE that of the parameters that it has."""
+    bench = Bench()
+    other = Initiator(bench.target, "iqn.2026-11.org.example:other")
+
+    def scopes() -> list[int]:
+        """Of both."""
+        other.clear_attentions()
+        bench.initiator.clear_attentions()
+        return [_get(bench, 0x20)[4], _ask(other).data[4]]
+
+    assert scopes() == [0x00, 0x00]
+    _set(bench, _page(2, 2, KEY))
+    assert scopes() == [0x42, 0x02]
+    _set(other, _page(2, 2, OTHER))
+    assert scopes() == [0x02, 0x42]
+    _set(other, _page(2, 2, OTHER, scope=LOCAL))
+    assert scopes() == [0x02, 0x21]
+    _set(other, _page(0, 0, scope=0))
+    assert scopes() == [0x02, 0x02]
+
+
+def test_encryption_public_ignores_the_rest() -> None:
+    """With SCOPE PUBLIC all fields but LOCK are ignored."""
+    bench = Bench()
+    assert _set(bench, _page(2, 3, KEY, scope=LOCAL)).good
+    assert _set(bench, b"\0\x10\0\x10\0" + bytes((0xFF, 9, 9, 9, 9, 9)) + bytes(9)).good
+    assert _get(bench, 0x20)[4:8] == bytes(4)
+
+
+@pytest.mark.parametrize("flag", [4, 2, 1])
+def test_encryption_clear_key_needs_what_it_waits_for(flag: int) -> None:
+    """CKOD wants a mounted cartridge, CKORP a persistent reservation of the nexus, CKORL any."""
+    bench = Bench()
+    bench.do("LOAD UNLOAD")
+    result = _set(bench, _page(2, 3, KEY, flags=flag))
+
+    assert result.code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+    assert result.sense is not None
+    assert result.sense.specific == FieldPointer(5, flag.bit_length() - 1, in_cdb=False)
+
+
+def _reserve_out(who: Bench | Initiator, action: str, key: bytes = bytes(8), other: bytes = bytes(8)) -> None:
+    run = who.do if isinstance(who, Bench) else who.command
+    kind = 0 if action == "REGISTER" else 8             # exclusive access, all registrants
+    name = f"PERSISTENT RESERVE OUT ({action})"
+    assert run(name, type=kind, parameter_list_length=24, data_out=key + other + bytes(8)).good
+
+
+@pytest.mark.parametrize(("flag", "ending"), [(1, "RELEASE"), (1, "PREEMPT"), (2, "PREEMPT")])
+def test_encryption_clear_key_with_the_persistent_reservation(flag: int, ending: str) -> None:
+    """CKORL forgets the key when the reservation ends, CKORP when it is preempted."""
+    bench = Bench()
+    other = Initiator(bench.target, "iqn.2026-11.org.example:other")
+    _reserve_out(bench, "REGISTER", other=b"12345678")
+    _reserve_out(bench, "RESERVE", b"12345678")
+    _reserve_out(other, "REGISTER", other=b"87654321")
+    assert _set(bench, _page(2, 3, KEY, flags=flag)).good
+    assert _get(bench, 0x20)[5] == 2
+    if ending == "RELEASE":
+        _reserve_out(bench, "RELEASE", b"12345678")
+    else:
+        _reserve_out(other, "PREEMPT", b"87654321", b"12345678")
+        _reserve_out(other, "RELEASE", b"87654321")
+    bench.initiator.clear_attentions()
+
+    assert _get(bench, 0x20)[5] == 0
+
+
+def test_encryption_clear_key_with_the_reservation() -> None:
+    """CKORL forgets the key when RESERVE(6) is released."""
+    bench = Bench()
+    bench.do("RESERVE(6)")
+    assert _set(bench, _page(2, 3, KEY, flags=1)).good
+    assert _get(bench, 0x20)[5] == 2
+    bench.do("RELEASE(6)")
+
+    assert _get(bench, 0x20)[5] == 0
+
+
+def test_encryption_check_mode_wants_decryption() -> None:
+    """CEEM 10b and 11b check what is decrypted: not with DECRYPTION MODE DISABLE."""
+    bench = Bench()
+    assert _set(bench, _page(2, 0, KEY, flags=0x80)).code == asc.INVALID_FIELD_IN_PARAMETER_LIST
+    assert _set(bench, _page(2, 3, KEY, flags=0x80)).good
 
 
 def test_encryption_lock_holds_a_nexus_to_its_key() -> None:
