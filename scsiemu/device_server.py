@@ -21,6 +21,7 @@ from scsiemu.operations import DataDirection, Operation, OperationTable, Reserva
 from scsiemu.sam import Status
 from scsiemu.sense import CheckCondition, FieldPointer, Refusal, Sense, SenseCode, SenseKey
 from scsiemu.task_set import ControlParameters
+from scsiemu.unit_attention import tells_reset
 
 if TYPE_CHECKING:
     from scsiemu.cdb import CdbFields
@@ -226,6 +227,8 @@ class DeviceServer:
         # SAM-5 5.14.1: a pending unit attention comes before everything else, but for the exempt commands.
         if pending and not (operation is not None and operation.attention_exempt):
             code = pending[0]
+            if not tells_reset(code):
+                self._check_reservation(command)
             if not self.control.ua_intlck_ctrl & 2:     # SPC-5 7.5.10: 10b and 11b keep it until REQUEST SENSE
                 del pending[0]
             raise CheckCondition(code)
@@ -242,12 +245,18 @@ class DeviceServer:
         if "control" in operation.layout and command.fields.control & _LINK_AND_RESERVED:
             raise self._bad_control(operation, command.fields.control)
         self.check_access_state(command, operation)
-        if self.reserved and self.conflicts(command, operation, command.fields):
-            raise Refusal(Status.RESERVATION_CONFLICT)
+        self._check_reservation(command)
         if operation.needs_ready:
             self.check_ready(command, operation, command.fields)
         self.check_access(command, operation, command.fields)
         return operation
+
+    def _check_reservation(self, command: Command) -> None:
+        operation, fields = command.operation, command.fields
+        if not self.reserved or operation is None or fields is None:
+            return
+        if self.conflicts(command, operation, fields):
+            raise Refusal(Status.RESERVATION_CONFLICT)
 
     def _unknown(self, command: Command) -> CheckCondition:
         """Why there is no operation for this CDB (SPC-5 4.2.5, 4.3.3)."""

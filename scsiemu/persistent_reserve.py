@@ -120,7 +120,7 @@ class ReservationOperations(InquiryOperations):
 
     def conflicts(self, command: Command, operation: Operation, cdb: CdbFields) -> bool:
         """Whether a reservation forbids an operation. Asked only while `reserved`."""
-        if self.reservations_lost:
+        if self.reservations_lost and not command.nexus_state.attentions:     # those are told before
             self._check_reservations_lost(operation, cdb)
         if operation.opcode in (_OPCODE_IN, _OPCODE_OUT):
             # SPC-2 5.5.1: while RESERVE holds the unit they conflict for every nexus, even the one that holds it.

@@ -11,7 +11,7 @@ from scsiemu import asc
 from scsiemu.sam import Status
 from scsiemu.sense import SenseCode, SenseKey
 
-__all__ = ["ATTENTION_LIMIT", "PREVIOUS_STATUS", "establish_attention"]
+__all__ = ["ATTENTION_LIMIT", "PREVIOUS_STATUS", "establish_attention", "tells_reset"]
 
 # More than this pending for one nexus tells the initiator nothing new: further ones are merged into the last.
 ATTENTION_LIMIT: Final = 16
@@ -34,6 +34,12 @@ PREVIOUS_STATUS: Final[dict[int, SenseCode]] = {
     Status.TASK_SET_FULL: asc.with_key(asc.PREVIOUS_TASK_SET_FULL_STATUS, SenseKey.UNIT_ATTENTION),
     Status.RESERVATION_CONFLICT: asc.with_key(asc.PREVIOUS_RESERVATION_CONFLICT_STATUS, SenseKey.UNIT_ATTENTION),
 }
+
+
+def tells_reset(code: SenseCode) -> bool:
+    """Whether a condition tells of a reset: it is reported before a reservation conflict, others are after it
+    (SAM-5 5.3.3)."""
+    return code in _LEVELS
 
 
 def establish_attention(pending: list[SenseCode], code: SenseCode) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from reservation_bench import CONFLICT, GOOD, TYPES, Bench
+from reservation_bench import CONFLICT, EXCLUSIVE_ACCESS, GOOD, TYPES, Bench, asc
 
 READ_LIKE = ("READ(6)", "MODE SENSE(6)", "MODE SENSE(10)")
 WRITE_LIKE = ("WRITE(6)", "MODE SELECT(6)", "SEND DIAGNOSTIC")
@@ -181,3 +181,32 @@ def test_reservation_flag_for_the_fast_path():
         seen.append(bench.server.reserved)
 
     assert seen == [False, True, False, False, True, False, True, False]
+
+
+def test_conflict_before_unit_attention():
+    """SAM-5 5.3.3: a reservation conflict comes before a unit attention that tells of no reset, which stays pending; a
+    command that does not conflict tells it."""
+    bench = Bench()
+    holder, other = bench.initiator(1), bench.initiator(2)
+    other.register(0x22)
+    holder.hold(0x11, EXCLUSIVE_ACCESS)
+    assert holder.out("PREEMPT", 0x11, 0x22, type=EXCLUSIVE_ACCESS).good
+
+    assert [status(other, name) for name in ("READ(6)", "WRITE(6)", "MODE SELECT(6)")] == [CONFLICT] * 3
+    assert other.command("TEST UNIT READY").code == asc.REGISTRATIONS_PREEMPTED
+    assert other.command("TEST UNIT READY").good
+    assert status(other, "READ(6)") == CONFLICT
+
+
+@pytest.mark.parametrize("code", [
+    asc.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, asc.SCSI_BUS_RESET_OCCURRED, asc.I_T_NEXUS_LOSS_OCCURRED,
+])
+def test_reset_attention_before_conflict(code):
+    """SAM-5 5.3.3: a unit attention that tells of a reset comes before a reservation conflict."""
+    bench = Bench()
+    holder, other = bench.initiator(1), bench.initiator(2)
+    holder.hold(0x11, EXCLUSIVE_ACCESS)
+    bench.unit.attention(code, only=other.nexus)
+
+    assert other.command("READ(6)").code == code
+    assert status(other, "READ(6)") == CONFLICT

@@ -268,6 +268,8 @@ def test_reservations_lost(damage):
     for name in ("TEST UNIT READY", "READ(6)", "WRITE(6)", "RESERVE(6)", "PERSISTENT RESERVE IN (READ KEYS)", "LOOK"):
         assert peer.command(name).code == LOST, name
     assert peer.out("REGISTER", 0, 1).code == LOST
+    bench.unit.attention(asc.MODE_PARAMETERS_CHANGED)       # what is pending is told before, once (SAM-5 5.3.3)
+    assert [peer.command("LOOK").code for _ in range(2)] == [asc.MODE_PARAMETERS_CHANGED, LOST]
     for name in ("INQUIRY", "REPORT LUNS", "REQUEST SENSE"):
         assert peer.command(name).good, name
     for bad in _BAD_REPLACEMENTS:
