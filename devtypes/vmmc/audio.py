@@ -46,6 +46,7 @@ class AudioPlay(ReadCd):
     _status: int = AudioStatus.NONE
     _from = 0                       # address where playing began, at the time `_began`
     _until = 0
+    _floor = 0                      # what scanning backwards goes down to
     _began = 0.0
     _speed = 1                      # backwards below zero
 
@@ -56,16 +57,21 @@ class AudioPlay(ReadCd):
         if self._status != AudioStatus.PLAYING:
             return self._from
         gone = int((self.unit.now - self._began) * _SECTORS_A_SECOND) * self._speed
-        return min(max(self._from + gone, 0), max(self._until - 1, 0))
+        return min(max(self._from + gone, self._floor), self._until - 1)
 
     def audio_status(self) -> int:
         """What is so now; playing that has come to its end is completed."""
         if self._status == AudioStatus.PLAYING:
             gone = int((self.unit.now - self._began) * _SECTORS_A_SECOND) * self._speed
-            if self._from + gone >= self._until:
-                self._from = max(self._until - 1, 0)
+            if self._from + gone >= self._until or (self._speed < 0 and self._from + gone <= self._floor):
+                self._from = self.audio_position()
                 self._status = AudioStatus.COMPLETED
         return self._status
+
+    @property
+    def scanning(self) -> bool:
+        """Whether what is played is a scan."""
+        return self.audio_status() == AudioStatus.PLAYING and self._speed != 1
 
     def stop_audio(self) -> None:
         if self.audio_status() in (AudioStatus.PLAYING, AudioStatus.PAUSED):
@@ -104,6 +110,8 @@ class AudioPlay(ReadCd):
         if self.mode_pages.fields(_AUDIO_CONTROL).sotc:
             stop = min(stop, track.end)
         self._from, self._until, self._began, self._speed = start, stop, self.unit.now, 1
+        self._floor = min(start, max((each.end for each in disc.tracks if each.end <= start and not each.is_audio),
+                                     default=disc.tracks[0].start))
         self._status = AudioStatus.PLAYING
         return Completion()
 
@@ -173,12 +181,12 @@ class AudioPlay(ReadCd):
         standard="MMC-4 6.14",
     )
     def pause_resume(self, command: Command, cdb: CdbFields) -> Completion:
-        """Pause, or go on; neither is an error when it is so already."""
+        """Pause, or go on; neither is an error when it is so already. A scan that was paused goes on as play."""
         status = self.audio_status()
         if status not in (AudioStatus.PLAYING, AudioStatus.PAUSED):
             raise CheckCondition(asc.COMMAND_SEQUENCE_ERROR)
         if cdb.resume and status == AudioStatus.PAUSED:
-            self._began, self._status = self.unit.now, AudioStatus.PLAYING
+            self._began, self._status, self._speed = self.unit.now, AudioStatus.PLAYING, 1
         elif not cdb.resume and status == AudioStatus.PLAYING:
             self._from = self.audio_position()
             self._status = AudioStatus.PAUSED
@@ -197,7 +205,7 @@ class AudioPlay(ReadCd):
         0xBA, "SCAN", layouts.SCAN, conflict=ReservationClass.READ, needs_ready=True, standard="MMC-3 5.32",
     )
     def scan(self, command: Command, cdb: CdbFields) -> Completion:
-        """Quickly forward or back from an address, a time or a track."""
+        """Quickly forward or back from an address, a time or a track, to the end or the beginning of the audio."""
         disc = self.loaded
         if cdb.type == 0:
             start = cdb.start

@@ -25,8 +25,7 @@ __all__ = ["TrayCommands"]
 _PERSISTENT: Final = 2
 _LOOK_EVERY: Final = 0.01           # seconds, while a command waits for the disc
 _POWER_STATES: Final = {2: PowerState.IDLE, 3: PowerState.STANDBY, 5: PowerState.SLEEP}
-_PLAYING: Final = 1                 # mechanism state
-_IDLE: Final = 0
+_IDLE, _PLAYING, _SCANNING = 0, 1, 2        # mechanism state
 
 
 class TrayCommands(AudioPlay):
@@ -126,14 +125,16 @@ class TrayCommands(AudioPlay):
         playing = self.audio_status() == AudioStatus.PLAYING
         door = 0x10 if self.tray.is_open else 0
         place = max(self.audio_position(), 0) if playing else 0
-        head = bytes((0, (_PLAYING if playing else _IDLE) << 5 | door))
+        state = _SCANNING if self.scanning else _PLAYING if playing else _IDLE
+        head = bytes((0, state << 5 | door))
         return Completion(head + place.to_bytes(3, "big") + bytes((0, 0, 0)))
 
     # --- by hand -----------------------------------------------------------------------------------------------
 
     def press_eject(self) -> None:
-        """The button in front: the tray opens or closes, or, while that is prevented, hosts are asked."""
-        if self.preventing:
+        """The button in front: the tray opens or closes, or, while that is prevented or the disc is being blanked,
+        formatted or closed, hosts are asked."""
+        if self.preventing or self.ongoing is not None:
             self.tell_media(MediaEvent.EJECT_REQUEST)
             self.tell_key()
         elif self.tray.is_open:

@@ -87,6 +87,20 @@ def test_events_busy() -> None:
     assert bench.do("TEST UNIT READY").good
 
 
+def test_events_button_while_busy() -> None:
+    """A disc that is being blanked does not come out: the button makes an eject request."""
+    store = open_store(size=stored_size(KINDS["cd-rw"], ROOM))
+    bench = Bench(store, blank="cd-rw", long_seconds=20.0)
+    assert bench.do("BLANK", type=1, immed=1).good
+    bench.drive.press_eject()
+    assert events(bench.initiator, MEDIA) == ["01020000"]
+    bench.target.advance(bench.target.now + 21)
+    assert bench.do("TEST UNIT READY").good
+    bench.drive.press_eject()
+
+    assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT_TRAY_OPEN
+
+
 @pytest.mark.parametrize("action", ["release", "close", "preempt"])
 def test_events_control_is_told_however_it_ends(action: str) -> None:
     """The persistent prevent state ends by its holder, with its nexus, or because that is preempted."""

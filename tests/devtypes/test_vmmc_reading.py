@@ -155,27 +155,56 @@ def test_keys_are_not_there() -> None:
     )
 
 
+def told(bench: Bench) -> tuple[int, int]:
+    """Audio status and address of READ SUB-CHANNEL."""
+    data = bench.data("READ SUB-CHANNEL", subq=1, parameter_list=1, allocation_length=16)
+    return data[1], int.from_bytes(data[8:12], "big")
+
+
 def test_audio_plays_on_the_clock() -> None:
     """75 sectors a second; it pauses, goes on, and is told to be completed once."""
     bench = audio()
-
-    def status() -> tuple[int, int]:
-        data = bench.data("READ SUB-CHANNEL", subq=1, parameter_list=1, allocation_length=16)
-        return data[1], int.from_bytes(data[8:12], "big")
-
-    assert status() == (0x15, 0)
+    assert told(bench) == (0x15, 0)
     assert bench.do("PLAY AUDIO(10)", lba=75, transfer_length=150).good
     start = bench.target.now
     bench.target.advance(start + 1)
-    assert status() == (0x11, 150)
+    assert told(bench) == (0x11, 150)
     assert bench.do("PAUSE/RESUME").good
     bench.target.advance(start + 10)
-    assert status() == (0x12, 150)
+    assert told(bench) == (0x12, 150)
     assert bench.do("PAUSE/RESUME", resume=1).good
     bench.target.advance(start + 12)
-    assert status() == (0x13, 224)
-    assert status() == (0x15, 224)
+    assert told(bench) == (0x13, 224)
+    assert told(bench) == (0x15, 224)
     assert Bench().do("PLAY AUDIO(10)", lba=0, transfer_length=1).code == asc.ILLEGAL_MODE_FOR_THIS_TRACK
+
+
+@pytest.mark.parametrize(("direct", "end"), [(0, 299), (1, 0)], ids=["forward", "back"])
+def test_audio_scan_ends(direct: int, end: int) -> None:
+    """SCAN goes at eight times the speed, as the mechanism state tells, and is completed at either end of the audio."""
+    bench = audio()
+    assert bench.do("SCAN", start=150, direct=direct).good
+    begun = bench.target.now
+    assert bench.data("MECHANISM STATUS", allocation_length=8)[1] >> 5 == 2
+    bench.target.advance(begun + 0.1)
+    assert told(bench) == (0x11, 150 + (-56 if direct else 56))
+    bench.target.advance(begun + 1)
+
+    assert told(bench) == (0x13, end)
+    assert bench.data("MECHANISM STATUS", allocation_length=8)[1] >> 5 == 0
+
+
+def test_audio_scan_resumes_as_play() -> None:
+    """A scan backwards that was paused goes on forward at the speed of play."""
+    bench = audio()
+    assert bench.do("SCAN", start=150, direct=1).good
+    bench.target.advance(bench.target.now + 0.1)
+    assert bench.do("PAUSE/RESUME").good
+    assert bench.do("PAUSE/RESUME", resume=1).good
+    bench.target.advance(bench.target.now + 1)
+
+    assert told(bench) == (0x11, 94 + 75)
+    assert bench.data("MECHANISM STATUS", allocation_length=8)[1] >> 5 == 1
 
 
 def test_mode_pages_are_there() -> None:
