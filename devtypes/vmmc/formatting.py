@@ -39,7 +39,8 @@ from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = ["BlankType", "Formatting"]
 
-_IMMED: Final = 0x02
+# Byte 1 of the format list header (MMC-6 6.4.3): IMMED, TRY-OUT, the options that FOV has to make valid.
+_IMMED, _TRY_OUT, _OPTIONS, _OPTIONS_VALID = 0x02, 0x04, 0x7C, 0x80
 _RESTRICTED_OVERWRITE: Final = 0x13
 _BD_R_SEQUENTIAL, _BD_R_RANDOM = 0x41, 0x42
 _PSEUDO_OVERWRITE, _SEQUENTIAL, _RANDOM = 0, 1, 2      # FORMAT SUB-TYPE of BD-R (MMC-5 6.5.4.2.1.6)
@@ -215,9 +216,13 @@ class Formatting(Writing):
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
         if int.from_bytes(data[2:4], "big") != 8:
             raise _invalid(2)
+        if data[1] & _OPTIONS and not data[1] & _OPTIONS_VALID:
+            raise _invalid(1)
         if legacy:
             data = _of_code_7(data)
         blocks, number = self._asked_format(disc, data)
+        if data[1] & _TRY_OUT:                  # whether it would be done was asked, nothing more
+            return Completion()
         steps = self._format(disc, number, blocks, keep=bool(cdb.cmplst), subtype=data[8] & 3)
         outcome = self.perform_long(
             steps, immed=bool(data[1] & _IMMED), code=asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS

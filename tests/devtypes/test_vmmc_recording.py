@@ -556,3 +556,19 @@ def test_track_states(kind: str, write_type: int, blank: int, complete: int) -> 
 def test_disc_status_of_a_dvd_ram() -> None:
     """A DVD-RAM is neither blank, nor appendable, nor complete: 11b, with a complete session."""
     assert Burner("dvd-ram").disc() == (3, 3, 1)
+
+
+@pytest.mark.parametrize(("options", "code"), [
+    (0x84, None), (0x86, None), (0x04, asc.INVALID_FIELD_IN_PARAMETER_LIST), (0x20, asc.INVALID_FIELD_IN_PARAMETER_LIST),
+], ids=["try-out", "try-out, immed", "try-out without FOV", "DCRT without FOV"])
+def test_format_try_out(options: int, code: Any) -> None:
+    """TRY-OUT tells whether a format would be done and leaves the disc as it is; options without FOV are refused."""
+    burner = Burner("cd-rw")
+    assert burner.write(0, image(300)) is None
+    burner.sync()
+    row = burner.data("READ FORMAT CAPACITIES", allocation_length=252)[12:20]
+
+    assert burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=bytes((0, options, 0, 8)) + row).code == code
+    assert burner.data("READ(10)", lba=0, transfer_length=30) == image(30)
+    wrong = burner.do("FORMAT UNIT", fmtdata=1, format_code=1, data_out=bytes((0, 0x84, 0, 8)) + b"\xff" * 8)
+    assert wrong.code == asc.INVALID_FIELD_IN_PARAMETER_LIST
