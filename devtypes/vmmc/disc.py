@@ -347,6 +347,11 @@ class Disc:
         return self.kind.erasable
 
     @property
+    def takes_protection(self) -> bool:
+        """Whether persistent write protection can be set and taken off."""
+        return self.kind.erasable and not self.kind.is_cd
+
+    @property
     def takes_data(self) -> bool:
         """Whether anything could be recorded now."""
         if not self.writable or self.protected or self.kind.recording == Recording.PRESSED:

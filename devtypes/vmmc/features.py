@@ -100,9 +100,10 @@ def _formattable(disc: Disc) -> bool:
     return disc.kind.name != "bd-r" or may_be_formatted(disc)
 
 
-def _managed(disc: Disc) -> bool:
-    """A BD-R has spare areas once it is formatted with such."""
-    return disc.kind.name != "bd-r" or is_managed(disc)
+def _write_protect(drive: Any) -> bytes:
+    """SSWPP; SPWP where the medium takes persistent write protection by SEND DISC STRUCTURE."""
+    disc: Disc | None = drive.disc
+    return bytes((1 | (disc is None or disc.takes_protection) << 1, 0, 0, 0))
 
 
 FEATURES: Final = (
@@ -110,12 +111,13 @@ FEATURES: Final = (
     Feature(0x0001, "Core", 2, _core),
     Feature(0x0002, "Morphing", 1, _fixed("02000000")),                  # OCEvent; no asynchronous events
     Feature(0x0003, "Removable Medium", 2, _fixed("39000000")),          # tray; load, eject, lock
-    Feature(0x0004, "Write Protect", 2, _fixed("03000000"), RECORDABLE),  # SPWP, SSWPP
+    Feature(0x0004, "Write Protect", 2, _write_protect, RECORDABLE),
     Feature(0x0010, "Random Readable", 0, _random_readable, _ALL),
     Feature(0x001D, "Multi-Read", 0, _fixed(""), _CD),
     Feature(0x001E, "CD Read", 2, _fixed("83000000"), _CD),              # DAP, C2 flags, CD-TEXT
     Feature(0x001F, "DVD Read", 1, _fixed("01000100"), _DVD),            # MULTI110, dual layer -R
-    Feature(0x0020, "Random Writable", 1, _random_writable, _RANDOM | {0x13}, needs_room=True),
+    # Once it has a format: before that no address can be written.
+    Feature(0x0020, "Random Writable", 1, _random_writable, _RANDOM | {0x13}, True, lambda disc: disc.random),
     # Data types 8 (mode 1) to 13; TRIO, ARSV, BUF; link sizes 7 for CD, 16 for DVD.
     Feature(
         0x0021, "Incremental Streaming Writable", 3, _fixed("3f00070207100000"),
@@ -123,7 +125,7 @@ FEATURES: Final = (
     ),
     # RENoSA, Expand, QCert, Cert; RRM.
     Feature(0x0023, "Formattable", 1, _fixed("0f00000001000000"), _FORMATTABLE, True, _formattable),
-    Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED, False, _managed),
+    Feature(0x0024, "Hardware Defect Management", 1, _fixed("80000000"), _MANAGED, False, is_managed),
     Feature(0x0025, "Write Once", 1, _random_readable, frozenset((0x42,)), needs_room=True),
     Feature(
         0x0026, "Restricted Overwrite", 0, _fixed(""), frozenset((0x0A, 0x13)), True, lambda disc: disc.random,

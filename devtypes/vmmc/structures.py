@@ -129,7 +129,7 @@ class DiscStructures(Information):
 
 def _is_sent(disc: Disc, form: int) -> bool:
     """Whether SEND DISC STRUCTURE takes it, too."""
-    return LAYER_STRUCTURES.get(form) == disc.kind.name or (form == 0xC0 and disc.kind.erasable)
+    return LAYER_STRUCTURES.get(form) == disc.kind.name or (form == 0xC0 and disc.takes_protection)
 
 
 def _with_header(data: bytes) -> bytes:

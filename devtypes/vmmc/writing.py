@@ -321,7 +321,7 @@ class Writing(Recorder):
             set_layers(disc, cdb.format, int.from_bytes(data[8:12], "big"))
             yield from self.save_aside(disc)
             return Completion()
-        if cdb.format != 0xC0 or disc.kind.is_cd or not disc.kind.erasable:
+        if cdb.format != 0xC0 or not disc.takes_protection:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="format")
         if cdb.parameter_list_length < 8:
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)

@@ -145,6 +145,26 @@ def test_features_bits(name: str) -> None:
     assert len(profiles) == 4 * len(PROFILE_NAMES)
 
 
+@pytest.mark.parametrize("name", DISCS)
+def test_features_write_protect_as_the_medium(name: str) -> None:
+    """SPWP is there with media whose persistent write protection SEND DISC STRUCTURE takes off."""
+    bench = DISCS[name]()
+    told = features(bench).get(0x0004, (0, b""))
+
+    taken = bench.do("SEND DISC STRUCTURE", format=0xC0, parameter_list_length=8, data_out=bytes((0, 6, *bytes(6))))
+    assert (told[0] & 1, told[1][0] >> 1 & 1) == (not name.endswith("-rom"), taken.good)
+
+
+@pytest.mark.parametrize("name", DISCS)
+def test_features_random_writable_once_formatted(name: str) -> None:
+    """Random Writable is current with media that are written at any address, which none is before its format."""
+    bench = DISCS[name]()
+    current = features(bench, rt=1)
+
+    written = bench.do("WRITE(10)", lba=64, transfer_length=32, data_out=bytes(32 * 2048)).good
+    assert (0x0020 in current or 0x0025 in current or name == "cd-rw formatted") == written
+
+
 # --- features that change with the disc in the drive ------------------------------------------------------------------
 
 
