@@ -27,7 +27,10 @@ __all__ = ["DiscStructures", "WriteProtection"]
 
 _DVD, _BD = 0, 1                        # MEDIA TYPE
 _ALL_LAYERS: Final = 0xFF
-_DATA_START: Final = 0x030000           # physical sector number of LBA 0
+# Physical sector number of LBA 0; of a DVD-RAM, whose lead-in is longer (ECMA-330).
+_DATA_START, _RAM_DATA_START = 0x030000, 0x031000
+# Linear and track density (MMC-6 table 407) of most discs, of two layers, of a DVD-RAM.
+_DENSITY, _DENSITY_OF_TWO, _RAM_DENSITY = 0x00, 0x10, 0x42
 _BD_START: Final = 0x100000
 _MANUFACTURER: Final = b"SCSIEMU"
 
@@ -84,7 +87,7 @@ class DiscStructures(Information):
         if name == "dvd-ram":
             forms |= {0x08: lambda disc: bytes(2048), 0x09: _dvd_ram_status, 0x0A: _dvd_ram_spare}
         if name in ("dvd-r", "dvd-rw", "dvd-r-dl"):
-            forms |= {0x0C: lambda disc: bytes(2052), 0x0D: _border, 0x0E: _prerecorded, 0x10: self.dvd_physical}
+            forms |= {0x0C: lambda disc: bytes(2052), 0x0D: _border, 0x0E: _prerecorded, 0x10: _control_data}
         if disc.kind.plus:
             forms |= {0x11: self._adip}
         if disc.kind.layers > 1:
@@ -107,17 +110,8 @@ class DiscStructures(Information):
         return bytes((self.software_protected() * WriteProtection.SOFTWARE | _persistent(disc), 0, 0, 0))
 
     def dvd_physical(self, disc: Disc) -> bytes:
-        """Physical format information: book type, size and rate, layers, where data begins and ends."""
-        kind = disc.kind
-        end = _DATA_START + max((disc.capacity if kind.plus else disc.capacity_end) - 1, 0)
-        layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
-        layer_end = _DATA_START + disc.capacity // 2 - 1 if kind.layers > 1 else 0
-        fixed = struct.pack(
-            ">BBBBIII", kind.book_type << 4 | (1 if kind.plus else 5 if not kind.pressed else 1), 0x0F if not kind.plus
-            else 0x02, (kind.layers - 1) << 5 | (0x10 if kind.layers > 1 else 0) | layer_type, 0x00,
-            _DATA_START, end, layer_end,
-        )
-        return (fixed + b"\0\0").ljust(2048, b"\0")
+        """Physical format information; of a DVD-R or DVD-RW that of the last border, which says where data ends."""
+        return _physical_format(disc, disc.capacity if disc.kind.plus else disc.capacity_end)
 
     def _adip(self, disc: Disc) -> bytes:
         """ADIP of DVD+R and DVD+RW: as the physical format, with maker and type of the medium."""
@@ -125,6 +119,30 @@ class DiscStructures(Information):
         fixed[19:27] = _MANUFACTURER.ljust(8, b"\0")
         fixed[27:30] = disc.kind.name[:3].upper().encode()
         return bytes(fixed)
+
+
+def _physical_format(disc: Disc, blocks: int) -> bytes:
+    """Book type, size and rate, layers, density, where data begins and where so many blocks of it end."""
+    kind = disc.kind
+    ram = kind.name == "dvd-ram"
+    start = _RAM_DATA_START if ram else _DATA_START
+    layer_type = 1 if kind.pressed else 4 if kind.erasable else 2
+    end, last = start + max(blocks - 1, 0), 0
+    if kind.layers > 1:
+        last = start + disc.capacity // 2 - 1
+        if end > last:          # on the opposite track path sectors of layer 1 have the numbers of those below, inverted
+            end = 0xFFFFFF - (2 * last + 1 - end)
+    fixed = struct.pack(
+        ">BBBBIII", kind.book_type << 4 | (1 if kind.plus or kind.pressed else 5), 0x02 if kind.plus else 0x0F,
+        (kind.layers - 1) << 5 | (0x10 if kind.layers > 1 else 0) | layer_type,
+        _RAM_DENSITY if ram else _DENSITY_OF_TWO if kind.layers > 1 else _DENSITY, start, end, last,
+    )
+    return (fixed + b"\0\0").ljust(2048, b"\0")
+
+
+def _control_data(disc: Disc) -> bytes:
+    """Format information of the control data zone: data may be up to the end of the disc."""
+    return _physical_format(disc, disc.capacity)
 
 
 def _is_sent(disc: Disc, form: int) -> bool:

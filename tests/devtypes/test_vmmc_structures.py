@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from test_vmmc_recording import Burner
 from vmmc_bench import Bench
@@ -33,6 +35,33 @@ def test_structures_listed_are_those_that_work(name: str) -> None:
             found[form] = len(result.data)
     assert found == lengths
     assert (0xC0 in found) == (name in {kind.name for kind in RECORDABLE})
+
+
+@pytest.mark.parametrize(("name", "form", "density", "start", "end", "layer"), [
+    ("dvd-rom", 0x00, 0, 0x30000, 0x3003F, 0), ("dvd+rw", 0x00, 0, 0x30000, 0x34E1F, 0),
+    ("dvd-ram", 0x00, 0x42, 0x31000, 0x35E1F, 0), ("dvd-r", 0x00, 0, 0x30000, 0x30000, 0),
+    ("dvd-r", 0x10, 0, 0x30000, 0x34E1F, 0), ("dvd-r-dl", 0x00, 0x10, 0x30000, 0x30000, 0x3270F),
+    ("dvd-r-dl", 0x10, 0x10, 0x30000, 0xFCFFFF, 0x3270F), ("dvd+r-dl", 0x00, 0x10, 0x30000, 0xFCFFFF, 0x3270F),
+])
+def test_structures_physical_format(name: str, form: int, density: int, start: int, end: int, layer: int) -> None:
+    """Data begins at 30000h, of a DVD-RAM at 31000h; format 00h ends with what is recorded, 10h with the disc. Layer 1
+    has inverted numbers: a full one ends opposite the first sector."""
+    data = drive_with(name).data("READ DISC STRUCTURE", format=form, allocation_length=24)
+
+    assert (data[7], *struct.unpack(">III", data[8:20])) == (density, start, end, layer)
+
+
+def test_structures_physical_format_of_half_a_layer() -> None:
+    """Two layers, of which the second is half recorded: the last sector is opposite the one in the middle of the
+    first."""
+    burner = Burner("dvd-r-dl")
+    burner.parameters(write_type=2)
+    for lba in range(0, 15008, 32):
+        assert burner.write(lba, bytes(32 * 2048)) is None
+    burner.sync()
+
+    end = int.from_bytes(burner.data("READ DISC STRUCTURE", allocation_length=24)[12:16], "big")
+    assert end == 0xFFFFFF - (0x30000 + 19999 - 15007)
 
 
 @pytest.mark.parametrize("name", [kind.name for kind in RECORDABLE if kind.erasable])
