@@ -130,7 +130,7 @@ def _physical_format(disc: Disc, blocks: int) -> bytes:
     end, last = start + max(blocks - 1, 0), 0
     if kind.layers > 1:
         last = start + disc.capacity // 2 - 1
-        if end > last:          # on the opposite track path sectors of layer 1 have the numbers of those below, inverted
+        if end > last:          # opposite track path: on layer 1 the numbers are those below, inverted
             end = 0xFFFFFF - (2 * last + 1 - end)
     fixed = struct.pack(
         ">BBBBIII", kind.book_type << 4 | (1 if kind.plus or kind.pressed else 5), 0x02 if kind.plus else 0x0F,

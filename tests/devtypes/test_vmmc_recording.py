@@ -559,7 +559,8 @@ def test_disc_status_of_a_dvd_ram() -> None:
 
 
 @pytest.mark.parametrize(("options", "code"), [
-    (0x84, None), (0x86, None), (0x04, asc.INVALID_FIELD_IN_PARAMETER_LIST), (0x20, asc.INVALID_FIELD_IN_PARAMETER_LIST),
+    (0x84, None), (0x86, None), (0x04, asc.INVALID_FIELD_IN_PARAMETER_LIST),
+    (0x20, asc.INVALID_FIELD_IN_PARAMETER_LIST),
 ], ids=["try-out", "try-out, immed", "try-out without FOV", "DCRT without FOV"])
 def test_format_try_out(options: int, code: Any) -> None:
     """TRY-OUT tells whether a format would be done and leaves the disc as it is; options without FOV are refused."""
