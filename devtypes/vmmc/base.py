@@ -26,9 +26,10 @@ from scsiemu.operations import Operation
 from scsiemu.sense import CheckCondition, Sense, SenseCode
 from scsiemu.spc_removal import RemovalPrevention
 
-__all__ = ["BLOCK", "Ongoing", "OpticalBase", "PowerState"]
+__all__ = ["BLOCK", "LOOK_EVERY", "Ongoing", "OpticalBase", "PowerState"]
 
 BLOCK: Final = 2048
+LOOK_EVERY: Final = 0.01            # seconds, while something waits for the disc
 
 # While a long operation is under way only these are performed (MMC-6 4.1.4): INQUIRY, REQUEST SENSE, REPORT LUNS,
 # GET CONFIGURATION, GET EVENT STATUS NOTIFICATION, MODE SENSE, PREVENT ALLOW, READ DISC INFORMATION, STOP of a format,
@@ -81,6 +82,7 @@ class OpticalBase(RemovalPrevention):
         name: of the disc that is in the drive.
         ongoing: what keeps the drive busy.
         unreadable: why the disc in the drive cannot be read.
+        mounted: the disc has left the shelf, or is about to, and is not back there yet.
         power_state: one of `PowerState`.
         event_queues: events by nexus and class (`events`).
     """
@@ -104,7 +106,7 @@ class OpticalBase(RemovalPrevention):
         self.power_state: int = PowerState.ACTIVE
         self.event_queues: dict[Nexus, dict[int, deque[bytes]]] = {}
         self._load_number = 0
-        self._mounted = False
+        self.mounted = False
         super().__init__(identity=identity, **options)
 
     @property
@@ -135,12 +137,17 @@ class OpticalBase(RemovalPrevention):
             self._load_number += 1
             self.disc_leaves()
             self.disc = None
-            self.unit.start_background(self._let_go(), "unload")
+            if action == Action.LEAVE:          # else whoever reads it in lets go of it
+                self.unit.start_background(self._let_go(), "unload")
 
     def _load(self, number: int, *, tell: bool = True, by: Command | None = None) -> Steps:
         """Read in the disc of the tray."""
         if self.config.load_seconds and tell:
             yield from Sleep(self.config.load_seconds)
+        while self.mounted and number == self._load_number:     # the one before is still on its way out
+            yield from Sleep(LOOK_EVERY)
+        if number != self._load_number:
+            return Completion()
         disc: Disc | None
         try:
             disc = yield from self._open()
@@ -149,7 +156,7 @@ class OpticalBase(RemovalPrevention):
             disc = None
             self.unreadable = str(failure)
         if number != self._load_number:         # the tray has opened meanwhile
-            return Completion()
+            return (yield from self._let_go())
         self.disc = disc
         self.tray.put_in(Input.FAILED if disc is None else Input.LOADED)
         self.disc_arrives()
@@ -165,17 +172,23 @@ class OpticalBase(RemovalPrevention):
         capabilities = self.unit.capabilities
         if self.config.shelf:
             assert self.name is not None
-            capabilities = yield from Mount(self.name)
-            self._mounted = True
+            self.mounted = True
+            try:
+                capabilities = yield from Mount(self.name)
+            except IoFailed:
+                self.mounted = False
+                raise
         if capabilities is None:
             raise DiscUnusable("the store does not say what it is")
         return (yield from open_disc(capabilities, self.config))
 
     def _let_go(self) -> Steps:
         """The shelf has the disc again."""
-        if self.config.shelf and self._mounted:
-            self._mounted = False
-            yield from Unmount()
+        if self.mounted:
+            try:
+                yield from Unmount()
+            finally:
+                self.mounted = False
         return Completion()
 
     # --- what the mixins answer --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Final
 
 from devtypes.vmmc import layouts
 from devtypes.vmmc.audio import AudioPlay, AudioStatus
-from devtypes.vmmc.base import PowerState
+from devtypes.vmmc.base import LOOK_EVERY, PowerState
 from devtypes.vmmc.events import EventClass, MediaEvent
 from devtypes.vmmc.tray import Input, TrayState
 from scsiemu import asc
@@ -23,7 +23,6 @@ from scsiemu.sense import CheckCondition
 __all__ = ["TrayCommands"]
 
 _PERSISTENT: Final = 2
-_LOOK_EVERY: Final = 0.01           # seconds, while a command waits for the disc
 _POWER_STATES: Final = {2: PowerState.IDLE, 3: PowerState.STANDBY, 5: PowerState.SLEEP}
 _IDLE, _PLAYING, _SCANNING = 0, 1, 2        # mechanism state
 
@@ -58,10 +57,12 @@ class TrayCommands(AudioPlay):
         return self._then(lambda: self._enter(PowerState.STANDBY))
 
     def _then(self, last: Callable[[], None]) -> Steps:
-        """What was written goes to the disc first."""
+        """What was written goes to the disc first; what is to leave has left at the end."""
         self.stop_audio()
         yield from self.before_leaving()
         last()
+        while self.tray.is_open and self.mounted:
+            yield from Sleep(LOOK_EVERY)
         return Completion()
 
     def _open_tray(self, command: Command | None) -> None:
@@ -71,7 +72,7 @@ class TrayCommands(AudioPlay):
         if self.tray.is_open:
             self.put_in(Input.CLOSE, by=command)
         while wait and self.tray.state == TrayState.LOADING:
-            yield from Sleep(_LOOK_EVERY)
+            yield from Sleep(LOOK_EVERY)
         return Completion()
 
     def _enter(self, state: int) -> None:
@@ -148,11 +149,11 @@ class TrayCommands(AudioPlay):
         return self.name if self.tray.has_disc else None
 
     def check_removal(self, command: Command) -> None:
-        """Raises CheckCondition while the disc cannot be taken: prevented, or the tray is not out."""
+        """Raises CheckCondition while the disc cannot be taken: prevented, or the tray is not out with it."""
         self.check_not_prevented()
         if not self.tray.has_disc:
             raise CheckCondition(asc.MEDIUM_SOURCE_ELEMENT_EMPTY)
-        if not self.tray.is_open:
+        if not self.tray.is_open or self.mounted:
             raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED_BY_DATA_TRANSFER_ELEMENT)
 
     def check_insertion(self, command: Command) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from vmmc_bench import Bench
+from typing import Any
 
+import pytest
+from vmmc_bench import Bench, image, store_of
+
+from devtypes.vmmc import OpticalConfig, OpticalDrive
+from iohandlers._shelf import Shelf
 from scsiemu import asc
+from scsiemu.io_requests import PENDING
+from scsiemu.media import Mount, Unmount
+from scsiemu.sense import CheckCondition
+from scsiemu.target import Target
 from scsiemu.testing.initiator import Initiator
 
 OPEN = asc.MEDIUM_NOT_PRESENT_TRAY_OPEN
@@ -107,3 +116,63 @@ def test_power_conditions() -> None:
     assert bench.do("READ(10)", lba=0, transfer_length=1).good
     assert events(bench.initiator, 0x04)[5] == 1
     assert bench.do("START STOP UNIT", power_condition=7).code == asc.INVALID_FIELD_IN_CDB
+
+
+class SlowShelf:
+    """A shelf of two discs, and a drive whose requests to mount and unmount are answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.store = Shelf({"one": store_of(image(64)), "two": store_of(image(64))}).drive()
+        self.target = Target("iqn.2026-11.org.example:vmmc")
+        self.drive = OpticalDrive(OpticalConfig(empty=True, shelf=True))
+        self.waiting: list[tuple[Any, Any]] = []
+        self.target.add_unit(0, self.drive, performer=self.submit, capabilities=lambda: self.store.capabilities)
+        self.initiator = Initiator(self.target)
+        self.initiator.clear_attentions()
+
+    def submit(self, request: Any, ticket: Any) -> Any:
+        """The performer."""
+        if isinstance(request, (Mount, Unmount)):
+            self.waiting.append((request, ticket))
+            return PENDING
+        return self.store.submit(request, ticket)
+
+    def go_on(self) -> str:
+        """Answer the oldest, and let some time pass; what it was."""
+        request, ticket = self.waiting.pop(0)
+        self.target.complete(ticket, self.store.submit(request, ticket))
+        self.target.advance(self.target.now + 1)
+        return repr(request)
+
+
+def test_tray_waits_for_the_disc_before() -> None:
+    """A disc that is put in while the shelf still takes the one before back is mounted behind that. Until then the
+    drive gives no disc to a changer."""
+    shelf = SlowShelf()
+    shelf.drive.insert("one")
+    assert shelf.go_on() == "Mount('one')"
+    shelf.initiator.clear_attentions()
+    ejecting = shelf.initiator.start(0, bytes((0x1B, 0, 0, 0, 2, 0)))
+    with pytest.raises(CheckCondition) as refused:
+        shelf.drive.check_removal(ejecting.command)
+    assert refused.value.sense.code == asc.MEDIUM_REMOVAL_PREVENTED_BY_DATA_TRANSFER_ELEMENT
+    assert shelf.drive.remove() == "one"
+    shelf.drive.insert("two")
+    assert [shelf.go_on(), shelf.go_on()] == ["Unmount()", "Mount('two')"]
+
+    shelf.initiator.clear_attentions()
+    assert shelf.initiator.command("TEST UNIT READY").good
+
+
+def test_tray_opened_while_the_shelf_mounts() -> None:
+    """A load that was abandoned gives the disc back to the shelf when that has brought it."""
+    shelf = SlowShelf()
+    shelf.drive.insert("one")
+    assert shelf.initiator.start(0, bytes((0x1B, 0, 0, 0, 2, 0)))
+    assert shelf.drive.tray.is_open
+    assert [shelf.go_on(), shelf.go_on()] == ["Mount('one')", "Unmount()"]
+    assert shelf.initiator.command("START STOP UNIT", loej=1, start=1, immed=1).good
+    assert shelf.go_on() == "Mount('one')"
+
+    shelf.initiator.clear_attentions()
+    assert shelf.initiator.command("TEST UNIT READY").good
