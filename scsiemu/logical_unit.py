@@ -438,11 +438,8 @@ class LogicalUnit:
         if command.naca:
             self.task_set.faulted.add(command.nexus)
         if control.qerr == 1:
-            victims = [
-                other
-                for other in self.task_set.commands.values()
-                if not control.tst or other.nexus is command.nexus
-            ]
+            everything = self.task_set.commands.values()
+            victims = [other for other in everything if not control.tst or other.nexus is command.nexus]
         elif control.qerr == 3:
             victims = self.task_set.of_nexuses((command.nexus,))
         else:
@@ -538,10 +535,11 @@ class LogicalUnit:
         task.done = True
         task.completion = completion
         self.background.pop(task, None)
+        self.task_set.remove(task)              # those that were alone are in it
         self._ended(task)
         if task is self._restoring:
             self._restoring = None
-            self.wake()
+        self.wake()
 
     # --- reset, removal, reports -------------------------------------------------------------------------------
 

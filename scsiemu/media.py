@@ -4,18 +4,25 @@ A *shelf* is a store that keeps many media, of which at most one is mounted. `Mo
 Read, Write and the other verbs mean. A name is looked up among what is there; it never becomes a path.
 
 A *drive* is a device server with removable media. A changer (SMC-3) in the same target finds it by its LUN, sees
-whether it is a `MediumDrive`, and moves media in and out. Nothing here moves anything by itself.
+whether it is a `MediumDrive`, and moves media in and out. An operator does the same by hand, at an `AttendedDrive`.
+Nothing here moves anything by itself.
 """
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from scsiemu.command import Command
 from scsiemu.identity import Identity
 from scsiemu.io_requests import IoRequest, StoreCapabilities
+from scsiemu.sense import Sense
 
-__all__ = ["CUE_MAGIC", "MOST_CUE_BYTES", "Automation", "ListMedia", "MediumDrive", "Mount", "Unmount"]
+if TYPE_CHECKING:
+    from scsiemu.logical_unit import BackgroundTask
+
+__all__ = [
+    "CUE_MAGIC", "MOST_CUE_BYTES", "AttendedDrive", "Automation", "ListMedia", "MediumDrive", "Mount", "Unmount",
+]
 
 # What a store that is a cue sheet with its files begins with; the length of the sheet (4 bytes), the sheet, the files
 # follow. How long a sheet may be.
@@ -91,3 +98,26 @@ class MediumDrive(Protocol):
 
     def remove(self, *, by: Command | None = None) -> str:
         """The medium is taken out; its name. `check_removal` was asked before."""
+
+
+@runtime_checkable
+class AttendedDrive(MediumDrive, Protocol):
+    """A drive as somebody who stands before it has it. What was begun waits for commands, and has sense data as its
+    result where it was refused.
+    """
+
+    @property
+    def removable(self) -> bool:
+        """Whether its medium can be removed at all."""
+
+    def not_ready(self) -> Sense | None:
+        """Why the medium cannot be had; None where it can."""
+
+    def press_eject(self, *, force: bool = False) -> BackgroundTask:
+        """Have the medium unloaded, so that it can be removed; with `force` although removal is prevented."""
+
+    def press_load(self) -> BackgroundTask:
+        """Have a medium loaded that is inside, or came out and was not removed."""
+
+    def set_write_protect(self, protected: bool) -> BackgroundTask:
+        """Write protect the medium, or lift that."""

@@ -35,7 +35,7 @@ from scsiemu.task_extents import TaskExtents
 if TYPE_CHECKING:
     from scsiemu.logical_unit import LogicalUnit
 
-__all__ = ["AbortCommands", "ControlParameters", "TaskSet"]
+__all__ = ["AbortCommands", "Alone", "ControlParameters", "TaskSet"]
 
 # PERSISTENT RESERVE OUT with PREEMPT AND ABORT is processed while another nexus' ACA is active (SAM-5 table 39).
 _PERSISTENT_RESERVE_OUT: Final = 0x5F
@@ -90,6 +90,24 @@ class AbortCommands(UnitRequest[None]):
         if all(victim.state == TaskState.ENDED for victim in victims):
             return None
         unit.when_ended(victims, lambda: unit.resume(command, None))
+        return PENDING
+
+
+class Alone(UnitRequest[None]):
+    """Asked by work without a command: answered when the commands that are here have ended. Those that touch the medium
+    and come later wait for the end of the work."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Alone()"
+
+    def perform(self, unit: LogicalUnit, command: Command) -> Any:
+        """See the class."""
+        others = unit.task_set.take_alone(command)
+        if not others:
+            return None
+        unit.when_ended(others, lambda: unit.resume(command, None))
         return PENDING
 
 
@@ -186,6 +204,13 @@ class TaskSet:
     def adopt(self, command: Command) -> None:
         """Take in a command that the fast path has started already, ENABLED."""
         self._take(command)
+
+    def take_alone(self, command: Command) -> list[Command]:
+        """Take in work without a nexus, as if it wrote all blocks. Returns the commands that came before it."""
+        others = list(self.commands.values())
+        command.tag, command.extent = self._arrivals + 1, (0, 1 << 64, True)
+        self._take(command)
+        return others
 
     def _take(self, command: Command) -> None:
         command.arrival = self._arrivals = self._arrivals + 1

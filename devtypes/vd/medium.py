@@ -18,6 +18,7 @@ from scsiemu.io_requests import Flush, Resize
 from scsiemu.logical_unit import BackgroundTask
 from scsiemu.operations import DataDirection, Operation, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, Sense
+from scsiemu.task_set import Alone
 
 __all__ = ["Medium", "PowerCondition"]
 
@@ -123,8 +124,9 @@ class Medium(Geometry):
             return Completion()
         return self._stop_steps(eject=bool(cdb.loej), flush=not cdb.no_flush)
 
-    def settle_steps(self) -> Result:
+    def settle_steps(self) -> Steps:
         """Whatever has begun behind a START STOP UNIT without IMMED: it ends with that."""
+        yield from ()
         return Completion()
 
     def _check_removal(self) -> None:
@@ -145,8 +147,7 @@ class Medium(Geometry):
         if flush and self.present:
             yield from Flush()
         self.stop(eject=eject)
-        settled = self.settle_steps()
-        return settled if isinstance(settled, Completion) else (yield from settled)
+        return (yield from self.settle_steps())
 
     def stop(self, *, eject: bool) -> None:
         """The medium is out of reach, or does not turn."""
@@ -217,23 +218,44 @@ class Medium(Geometry):
         code = asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
         self.unit.attention(code, but=by.nexus if by is not None else None)
 
-    def eject(self, *, force: bool = False) -> bool:
-        """Take the medium out. False where the disk is not removable, a format or sanitize is going on, or
-        removal is prevented and not `force`d."""
-        if not self.config.removable or self.ongoing is not None or (self.preventing and not force):
-            return False
-        self.preventing.clear()
-        if self.present:
-            self.stop(eject=True)
-        return True
+    def press_eject(self, *, force: bool = False) -> BackgroundTask:
+        """Take the medium out. See `scsiemu.media.AttendedDrive`."""
+        return self.unit.start_background(self._eject_by_hand(force=force), "eject")
 
-    def set_write_protect(self, protected: bool) -> None:
+    def _eject_by_hand(self, *, force: bool) -> Steps:
+        yield Alone()
+        self._check_idle()
+        if not force:
+            self.check_not_prevented()
+        return (yield from self._stop_steps(eject=True, flush=True)) if self.present else Completion()
+
+    def press_load(self) -> BackgroundTask:
+        """Put the medium in again."""
+        return self.unit.start_background(self._load_by_hand(), "load")
+
+    def _load_by_hand(self) -> Steps:
+        yield Alone()
+        self._check_idle()
+        self.load()
+        return (yield from self.settle_steps())
+
+    def _check_idle(self) -> None:
+        if not self.config.removable:
+            raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED)
+        if self.ongoing is not None:
+            raise CheckCondition(self.ongoing.not_ready)
+
+    def set_write_protect(self, protected: bool) -> BackgroundTask:
         """Write protect the medium or lift that. The WP bit is a mode parameter."""
-        if protected == self.config.write_protect:
-            return
-        self.config = dataclasses.replace(self.config, write_protect=protected)
-        self.refresh()
-        self.unit.attention(asc.MODE_PARAMETERS_CHANGED)
+        return self.unit.start_background(self._protect_steps(protected), "write protect")
+
+    def _protect_steps(self, protected: bool) -> Steps:
+        yield Alone()
+        if protected != self.config.write_protect:
+            self.config = dataclasses.replace(self.config, write_protect=protected)
+            self.refresh()
+            self.unit.attention(asc.MODE_PARAMETERS_CHANGED)
+        return Completion()
 
     def resize(self, capacity: int) -> BackgroundTask:
         """Give the disk another capacity; the store is resized first where it can be.

@@ -36,7 +36,7 @@ _OPTIONS: Final = (
     UnitOption("physical", "a physical block is 2^N logical ones", parse_number, "N"),
     UnitOption("aligned", "lowest aligned logical block address", parse_number, "LBA"),
     UnitOption("removable", "the medium can be ejected and loaded"),
-    UnitOption("shelf", "PATH is a folder of removable media, which a changer puts in and takes out"),
+    UnitOption("shelf", "PATH is a folder of removable media that are put in and taken out: by a changer, over HTTP"),
     UnitOption("thick", "fully provisioned: no UNMAP"),
     UnitOption("pi", "protection information type 1, 2 or 3", parse_number, "TYPE"),
     UnitOption("wce", "write cache enabled at power on: on (default) or off", parse_switch, "on|off"),

@@ -14,7 +14,6 @@ from scsiemu.command import Command, Completion, Steps
 from scsiemu.errors import IoFailed
 from scsiemu.io_requests import Sleep
 from scsiemu.media import Mount, Unmount
-from scsiemu.operations import Result
 from scsiemu.sense import CheckCondition
 
 __all__ = ["ShelvedMedia"]
@@ -85,10 +84,7 @@ class ShelvedMedia(Medium):
         if eject and self._mounted:
             self._behind(self._unmount_steps())
 
-    def settle_steps(self) -> Result:
-        return self._wait_steps() if self._moving else super().settle_steps()
-
-    def _wait_steps(self) -> Steps:
+    def settle_steps(self) -> Steps:
         while self._moving:
             yield from Sleep(_POLL)
         return Completion()

@@ -242,9 +242,17 @@ class ChangerBase(RemovalPrevention):
         yield from self.take_inventory()
         return Completion()
 
-    def open_ports(self) -> None:
-        """The import/export door is opened. Raises CheckCondition while removal is prevented."""
-        self.check_not_prevented()
+    @property
+    def ports(self) -> dict[int, str | None]:
+        """The names of the volumes in the import/export elements, by address."""
+        addresses = self.config.range_of(ElementType.IMPORT_EXPORT).addresses
+        found = ((address, self.inventory.get(address)) for address in addresses)
+        return {address: None if volume is None else volume.name for address, volume in found}
+
+    def open_ports(self, *, force: bool = False) -> None:
+        """The import/export door is opened. Raises CheckCondition while removal is prevented, but with `force`."""
+        if not force:
+            self.check_not_prevented()
         if not self.ports_open:
             self.ports_open = True
             self.counted.port_opens += 1

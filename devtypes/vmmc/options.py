@@ -45,7 +45,7 @@ _OPTIONS: Final = (
     UnitOption("audio", "the image is an audio track: samples of 16 bits, two channels, 44100 a second"),
     UnitOption("tray-open", "begin with the tray open, the disc in it"),
     UnitOption("empty", "begin without a disc"),
-    UnitOption("shelf", "PATH is a folder of discs, which a changer puts in and takes out"),
+    UnitOption("shelf", "PATH is a folder of discs that are put in and taken out: by a changer, over HTTP"),
     UnitOption("load-seconds", "from closing the tray until the disc is ready", parse_seconds, "SECONDS"),
     UnitOption("long-seconds", "blanking, formatting and closing take so long", parse_seconds, "SECONDS"),
     UnitOption("region", "DVD region of the drive, 1 to 8", parse_number, "NUMBER"),

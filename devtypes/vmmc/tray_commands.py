@@ -1,10 +1,11 @@
 """The commands that move tray and disc, and what the drive says of its mechanism (MMC-6 6.13, 6.9, 6.10, 6.42).
 
-Also what a changer or an operator does by hand: `scsiemu.media.MediumDrive`, and `press_eject`.
+Also what a changer or an operator does by hand: `scsiemu.media.AttendedDrive`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +18,10 @@ from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.io_requests import Sleep
+from scsiemu.logical_unit import BackgroundTask
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition
+from scsiemu.task_set import Alone
 
 __all__ = ["TrayCommands"]
 
@@ -68,7 +71,7 @@ class TrayCommands(AudioPlay):
     def _open_tray(self, command: Command | None) -> None:
         self.put_in(Input.OPEN, by=command)
 
-    def _close_steps(self, command: Command, *, wait: bool) -> Steps:
+    def _close_steps(self, command: Command | None, *, wait: bool) -> Steps:
         if self.tray.is_open:
             self.put_in(Input.CLOSE, by=command)
         while wait and self.tray.state == TrayState.LOADING:
@@ -132,16 +135,52 @@ class TrayCommands(AudioPlay):
 
     # --- by hand -----------------------------------------------------------------------------------------------
 
-    def press_eject(self) -> None:
-        """The button in front: the tray opens or closes, or, while that is prevented or the disc is being blanked,
-        formatted or closed, hosts are asked."""
-        if self.preventing or self.ongoing is not None:
+    def press_eject(self, *, force: bool = False) -> BackgroundTask:
+        """The button in front: the tray opens, or, while that is prevented or the disc is being blanked, formatted or
+        closed, hosts are asked. `force` is the hole beside it."""
+        return self.unit.start_background(self._eject_by_hand(force=force), "eject")
+
+    def _eject_by_hand(self, *, force: bool) -> Steps:
+        yield Alone()
+        prevented = bool(self.preventing) and not force
+        if prevented or self.ongoing is not None:
             self.tell_media(MediaEvent.EJECT_REQUEST)
             self.tell_key()
-        elif self.tray.is_open:
-            self.put_in(Input.CLOSE)
-        else:
-            self.unit.start_background(self._then(lambda: self._open_tray(None)), "eject")
+        self._check_idle()
+        if prevented:
+            raise CheckCondition(asc.MEDIUM_REMOVAL_PREVENTED)
+        if self.tray.is_open:
+            return Completion()
+        return (yield from self._then(lambda: self._open_tray(None)))
+
+    def press_load(self) -> BackgroundTask:
+        """The tray is pushed in, with the disc that the store is where it was begun without one."""
+        return self.unit.start_background(self._load_by_hand(), "load")
+
+    def _load_by_hand(self) -> Steps:
+        yield Alone()
+        self._check_idle()
+        if not self.tray.has_disc and not self.config.shelf:
+            self.insert(self.config.name)
+        return (yield from self._close_steps(None, wait=True))
+
+    def set_write_protect(self, protected: bool) -> BackgroundTask:
+        """The operator protects what is put into the drive, and the disc in it; or lifts that."""
+        return self.unit.start_background(self._protect_steps(protected), "write protect")
+
+    def _protect_steps(self, protected: bool) -> Steps:
+        yield Alone()
+        self._check_idle()
+        self.config = dataclasses.replace(self.config, write_protect=protected)
+        if self.disc is not None and self.disc.protected != protected:
+            yield from self.before_leaving()
+            self.disc.protected = protected
+            self.tell_features()
+        return Completion()
+
+    def _check_idle(self) -> None:
+        if self.ongoing is not None:
+            raise CheckCondition(self.ongoing.not_ready)
 
     @property
     def medium(self) -> str | None:

@@ -24,7 +24,7 @@ from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.operations import DataDirection, ReservationClass
-from scsiemu.sense import CheckCondition, FieldPointer, SenseCode
+from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = ["Attributes", "medium_serial", "volume_change_reference"]
 
@@ -111,9 +111,8 @@ class Attributes(Densities):
 
     def _memory(self, cdb: CdbFields) -> TapeMedium:
         """The cartridge whose memory a command is for. Raises CheckCondition."""
-        code = self.memory_not_ready()
-        if code is not None:
-            raise CheckCondition(code)
+        if not self.memory_ready:
+            self.check_loaded()
         assert self.cartridge is not None
         if cdb.logical_volume_number:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="logical_volume_number")
@@ -121,13 +120,10 @@ class Attributes(Densities):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="partition")
         return self.cartridge
 
-    def memory_not_ready(self) -> SenseCode | None:
-        """Why the cartridge's memory cannot be read; None where it can."""
-        if self.load_state == LoadState.HELD and self.cartridge is not None:
-            return None
-        if self.load_state == LoadState.READY and self.cartridge is not None:
-            return None
-        return self.not_ready()
+    @property
+    def memory_ready(self) -> bool:
+        """Whether the cartridge's memory can be read."""
+        return self.cartridge is not None and self.load_state in (LoadState.HELD, LoadState.READY)
 
     def attribute_values(self, cartridge: TapeMedium, partition: int) -> Iterator[tuple[int, Attribute]]:
         """All attributes that exist, by identifier."""

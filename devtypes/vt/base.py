@@ -153,19 +153,21 @@ class TapeBase(RemovalPrevention):
         assert self.cartridge is not None
         return self.cartridge
 
-    def not_ready(self) -> SenseCode | None:
+    def not_ready(self) -> Sense | None:
         """Why the medium cannot be had; None where it can."""
-        code = _NOT_READY.get(self.load_state)
-        if code is None and self.failure is not None:
-            return self.failure
+        code = _NOT_READY.get(self.load_state) or self.failure
         if code is None and self.motion is not None:
-            return asc.LOGICAL_UNIT_NOT_READY_OPERATION_IN_PROGRESS
-        return code
+            code = asc.LOGICAL_UNIT_NOT_READY_OPERATION_IN_PROGRESS
+        return None if code is None else Sense(code)
+
+    def check_loaded(self) -> None:
+        """Raises CheckCondition where the medium cannot be had."""
+        sense = self.not_ready()
+        if sense is not None:
+            raise refusal_of(sense)
 
     def check_ready(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
-        code = self.not_ready()
-        if code is not None:
-            raise CheckCondition(code)
+        self.check_loaded()
 
     def check_access(self, command: Command, operation: Operation, cdb: CdbFields) -> None:
         """A deferred error ends the next command, which is not performed (SPC-5 4.4.7)."""
@@ -182,8 +184,7 @@ class TapeBase(RemovalPrevention):
             return sense
         if self.motion is not None:
             return Sense(asc.with_key(self.motion, SenseKey.NO_SENSE))
-        code = self.not_ready()
-        return Sense(code) if code is not None else super().pollable_sense(command)
+        return self.not_ready() or super().pollable_sense(command)
 
     # --- zones near the end of a partition ---------------------------------------------------------------------
 

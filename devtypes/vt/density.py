@@ -13,7 +13,6 @@ from devtypes.vt.personality import Density, MediumKind
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion
 from scsiemu.operations import DataDirection, ReservationClass
-from scsiemu.sense import CheckCondition
 
 __all__ = ["Densities"]
 
@@ -49,9 +48,7 @@ class Densities(Formatting):
     def report_density_support(self, command: Command, cdb: CdbFields) -> Completion:
         """Densities, or with MEDIUM TYPE kinds of media; of the drive, or with MEDIA of the cartridge in it."""
         if cdb.media:
-            code = self.not_ready()
-            if code is not None:
-                raise CheckCondition(code)
+            self.check_loaded()
         descriptors = self._media(medium=bool(cdb.media)) if cdb.medium_type else (
             self._densities(medium=bool(cdb.media))
         )

@@ -207,9 +207,7 @@ class Encryption(TapeVpd):
         return head + parameters.instance.to_bytes(4, "big") + tail + kads
 
     def _next_block_page(self, command: Command) -> Steps:
-        code = self.not_ready()
-        if code is not None:
-            raise CheckCondition(code)
+        self.check_loaded()
         body = yield from self._next_block(command.nexus)
         return Completion(page(_InPage.NEXT_BLOCK, body))
 

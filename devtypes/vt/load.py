@@ -21,9 +21,11 @@ from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Completion, Steps
 from scsiemu.errors import IoFailed
 from scsiemu.io_requests import StoreCapabilities
+from scsiemu.logical_unit import BackgroundTask
 from scsiemu.media import Mount, Unmount
 from scsiemu.operations import Result
 from scsiemu.sense import CheckCondition, SenseCode
+from scsiemu.task_set import Alone
 
 __all__ = ["Loading"]
 
@@ -81,26 +83,29 @@ class Loading(TapeBase):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="eot")
         if cdb.hold and cdb.eot:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="hold")
-        if self.load_state == LoadState.EMPTY:
-            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
-        if self.load_state in (LoadState.LOADING, LoadState.UNLOADING) or self.motion is not None:
-            raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_OPERATION_IN_PROGRESS)
+        self._check_movable()
         if cdb.load:
             steps = self._load_by(command, hold=bool(cdb.hold))
         else:
             self._check_unload()
-            steps = self._unload_by(command, hold=bool(cdb.hold))
+            steps = self._unload_by(hold=bool(cdb.hold))
         if not cdb.immed:
             return steps
         self.start_behind(steps, "LOAD UNLOAD")
         return Completion()
+
+    def _check_movable(self) -> None:
+        if self.load_state == LoadState.EMPTY:
+            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        if self.load_state in (LoadState.LOADING, LoadState.UNLOADING) or self.motion is not None:
+            raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_OPERATION_IN_PROGRESS)
 
     def _check_unload(self) -> None:
         if self.preventing:
             self.alerts.set(10)
         self.check_not_prevented()
 
-    def _load_by(self, command: Command, *, hold: bool) -> Steps:
+    def _load_by(self, command: Command | None, *, hold: bool) -> Steps:
         if self.load_state == LoadState.READY and not hold:
             # Loaded already: to the beginning (SSC-5 7.2).
             yield from self.settle()
@@ -115,7 +120,7 @@ class Loading(TapeBase):
             self._tell_ready(but=command)
         return Completion()
 
-    def _unload_by(self, command: Command, *, hold: bool) -> Steps:
+    def _unload_by(self, *, hold: bool) -> Steps:
         if self.load_state in (LoadState.READY, LoadState.HELD):
             yield from self._unthread_steps()
             if not hold:
@@ -288,16 +293,44 @@ class Loading(TapeBase):
         self.load_state = LoadState.EMPTY
         return name
 
-    def write_protect_cartridge(self, protected: bool) -> None:
-        """An operator moves the tab of the cartridge in the drive."""
-        if self.cartridge is None or self.cartridge.state.write_protected == protected:
-            return
-        self.cartridge.protect(protected)
-        self.unit.start_background(self._save_steps(self.cartridge), "write protect")
-        self.unit.attention(asc.MODE_PARAMETERS_CHANGED)
+    def press_eject(self, *, force: bool = False) -> BackgroundTask:
+        """An operator has the cartridge unloaded. See `scsiemu.media.AttendedDrive`."""
+        return self.unit.start_background(self._eject_by_hand(force=force), "eject")
 
-    def _save_steps(self, cartridge: TapeMedium) -> Steps:
-        yield from cartridge.save()
+    def _eject_by_hand(self, *, force: bool) -> Steps:
+        yield Alone()
+        self._check_movable()
+        if not force:
+            self._check_unload()
+        return (yield from self._unload_by(hold=False))
+
+    def press_load(self) -> BackgroundTask:
+        """An operator pushes the cartridge in that was unloaded."""
+        return self.unit.start_background(self._load_by_hand(), "load")
+
+    def _load_by_hand(self) -> Steps:
+        yield Alone()
+        self._check_movable()
+        if self.load_state == LoadState.READY:
+            return Completion()
+        return (yield from self._load_by(None, hold=False))
+
+    def set_write_protect(self, protected: bool) -> BackgroundTask:
+        """An operator moves the tab of the cartridge in the drive."""
+        return self.unit.start_background(self._protect_steps(protected), "write protect")
+
+    def _protect_steps(self, protected: bool) -> Steps:
+        yield Alone()
+        self._check_movable()
+        cartridge = self.cartridge
+        if cartridge is None:
+            raise CheckCondition(asc.MEDIUM_NOT_PRESENT)
+        if cartridge.read_only:
+            raise CheckCondition(asc.WRITE_PROTECTED)
+        if cartridge.state.write_protected != protected:
+            cartridge.protect(protected)
+            self.unit.attention(asc.MODE_PARAMETERS_CHANGED)
+            yield from cartridge.save()
         return Completion()
 
     @property

@@ -140,7 +140,7 @@ class TapeLogs(Attributes):
         state = self.load_state
         present = state != LoadState.EMPTY
         moving = state in (LoadState.LOADING, LoadState.UNLOADING)
-        memory = self.memory_not_ready() is None
+        memory = self.memory_ready
         first = (
             (0x80 if self.preventing else 0) | (0x20 if memory else 0) | (0x10 if self.compressing else 0)
             | (0x08 if self.write_protected else 0) | (0x02 if self.cleaning_needed else 0) | 0x01

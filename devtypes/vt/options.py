@@ -39,7 +39,7 @@ _OPTIONS: Final = (
     UnitOption("barcode", "of the cartridge that an empty store becomes", str, "TEXT"),
     UnitOption("worm", "an empty store becomes a WORM cartridge"),
     UnitOption("partitions", "an empty store gets partitions of such shares: 1:3", _shares, "N:N"),
-    UnitOption("shelf", "PATH is a folder of cartridges, which a changer puts in and takes out"),
+    UnitOption("shelf", "PATH is a folder of cartridges that are put in and taken out: by a changer, over HTTP"),
     UnitOption("physics", "positioning, loading and stopping take their time"),
 )
 

@@ -232,7 +232,7 @@ def test_capacity_of_everything_that_tells_it() -> None:
 def test_capacity_of_a_missing_medium() -> None:
     """Without a medium there is nothing whose capacity could be set."""
     bench = Bench(removable=True)
-    bench.disk.eject()
+    bench.disk.press_eject()
 
     assert select(bench, 1000).code == asc.MEDIUM_NOT_PRESENT
 

@@ -152,7 +152,7 @@ def test_copy_destination_refuses(protected: str) -> None:
     if protected == "write protect":
         disk.set_write_protect(True)
     elif protected == "ejected":
-        disk.eject()
+        disk.press_eject()
     else:
         assert bench.another().command("RESERVE(6)", lun=1).good
 

@@ -8,10 +8,19 @@ import pytest
 from vd_bench import Bench
 
 from scsiemu import asc
+from scsiemu.logical_unit import BackgroundTask
 from scsiemu.sam import TaskManagementFunction
+from scsiemu.sense import SenseCode
 from scsiemu.testing.initiator import Initiator
 
 BLOCK = 512
+
+
+def refused(task: BackgroundTask) -> SenseCode | None:
+    """What something that was done by hand was refused with."""
+    assert task.completion is not None
+    sense = task.completion.sense
+    return None if sense is None else sense.code
 
 
 def test_read_capacity() -> None:
@@ -43,7 +52,7 @@ def test_loej_on_a_fixed_disk() -> None:
 
     assert bench.do("START STOP UNIT", loej=1).code == asc.INVALID_FIELD_IN_CDB
     assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).code == asc.INVALID_COMMAND_OPERATION_CODE
-    assert bench.disk.eject() is False
+    assert refused(bench.disk.press_eject()) == asc.MEDIUM_REMOVAL_PREVENTED
 
 
 @pytest.mark.parametrize("immed", [0, 1])
@@ -75,7 +84,7 @@ def test_prevent_is_kept_for_each_nexus() -> None:
     assert other.command(prevent, prevent=1).good
     assert bench.do(prevent, prevent=0).good
     assert bench.do("START STOP UNIT", loej=1).code == asc.MEDIUM_REMOVAL_PREVENTED
-    assert bench.disk.eject() is False
+    assert refused(bench.disk.press_eject()) == asc.MEDIUM_REMOVAL_PREVENTED
     bench.target.nexus_lost(other.nexus)
     assert bench.do("START STOP UNIT", loej=1).good
     assert bench.do(prevent, prevent=1).good
@@ -91,9 +100,9 @@ def test_operator_changes_the_medium() -> None:
     bench = Bench(removable=True)
     assert bench.do("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
 
-    assert bench.disk.eject(force=True)
+    assert refused(bench.disk.press_eject(force=True)) is None
     assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT
-    bench.disk.load()
+    bench.disk.press_load()
 
     assert bench.do("TEST UNIT READY").code == asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
     assert bench.do("TEST UNIT READY").good
@@ -132,6 +141,16 @@ def test_power_condition_without_a_meaning(code: int) -> None:
     assert bench.do("REQUEST SENSE").data[12] == 0
 
 
+def test_operator_waits_for_a_format() -> None:
+    """A medium that is formatted stays; what is not removable does."""
+    bench = Bench(removable=True, format_seconds=60.0)
+    assert bench.do("FORMAT UNIT", fmtdata=1, data_out=bytes((0, 2, 0, 0))).good
+
+    code = asc.LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS
+    assert refused(bench.disk.press_eject(force=True)) == refused(bench.disk.press_load()) == code
+    assert refused(Bench().disk.press_load()) == asc.MEDIUM_REMOVAL_PREVENTED
+
+
 def test_resize_live() -> None:
     """A live resize tells everyone CAPACITY DATA HAS CHANGED; new blocks read as zeros."""
     bench = Bench()
@@ -152,10 +171,10 @@ def test_resize_live() -> None:
 def test_resize_refused_when_busy() -> None:
     """Without a medium, and while a format operation has it, there is nothing that could be resized."""
     bench = Bench(removable=True, format_seconds=60.0)
-    bench.disk.eject()
+    bench.disk.press_eject()
     with pytest.raises(ValueError, match="no medium"):
         bench.disk.resize(4096)
-    bench.disk.load()
+    bench.disk.press_load()
     bench.initiator.clear_attentions()
     assert bench.do("FORMAT UNIT", fmtdata=1, data_out=bytes((0, 2, 0, 0))).good
     with pytest.raises(ValueError, match="format"):

@@ -48,11 +48,11 @@ def test_events_button_while_prevented(mode: int, external: list[str]) -> None:
 
 
 def test_events_button() -> None:
-    """Without prevention the button opens the tray and closes it: removal and new medium, and features that change."""
+    """Without prevention the button opens the tray, a push closes it: removal and new medium, features that change."""
     bench = Bench()
     bench.drive.press_eject()
     assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT_TRAY_OPEN
-    bench.drive.press_eject()
+    bench.drive.press_load()
 
     assert events(bench.initiator, MEDIA) == ["03010000", "02020000"]
     assert events(bench.initiator, CHANGE) == ["02000001"] * 2
@@ -131,6 +131,6 @@ def test_events_queue_is_bounded() -> None:
     silent = bench.another()
     for _ in range(50):
         bench.drive.press_eject()
-        bench.drive.press_eject()
+        bench.drive.press_load()
 
     assert len(events(silent, MEDIA)) == 16

@@ -8,7 +8,10 @@ import pytest
 from vmmc_bench import Bench, image, store_of
 
 from devtypes.vmmc import OpticalConfig, OpticalDrive
+from devtypes.vmmc.disc_format import stored_size
+from devtypes.vmmc.profiles import KINDS
 from iohandlers._shelf import Shelf
+from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.io_requests import PENDING
 from scsiemu.media import Mount, Unmount
@@ -116,6 +119,27 @@ def test_power_conditions() -> None:
     assert bench.do("READ(10)", lba=0, transfer_length=1).good
     assert events(bench.initiator, 0x04)[5] == 1
     assert bench.do("START STOP UNIT", power_condition=7).code == asc.INVALID_FIELD_IN_CDB
+
+
+def test_tray_by_hand() -> None:
+    """A drive that was begun empty gets its disc; write protection is of the drive and of the disc, and ends with it.
+    While a disc is blanked the drive does nothing by hand."""
+    bench = Bench(open_store(size=stored_size(KINDS["cd-rw"], 4096)), blank="cd-rw", empty=True, long_seconds=9.0)
+    assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT_TRAY_CLOSED
+    assert bench.drive.press_load().done
+    bench.initiator.clear_attentions()
+    assert bench.do("TEST UNIT READY").good
+    bench.drive.set_write_protect(True)
+    assert bench.do("BLANK", type=1).code == asc.WRITE_PROTECTED
+    bench.drive.set_write_protect(False)
+    assert bench.do("BLANK", type=1, immed=1).good
+    for task in (bench.drive.press_eject(force=True), bench.drive.press_load(), bench.drive.set_write_protect(True)):
+        assert task.completion is not None
+        assert task.completion.sense is not None
+        assert task.completion.sense.code == asc.LOGICAL_UNIT_NOT_READY_OPERATION_IN_PROGRESS
+    bench.target.advance(bench.target.now + 10)
+
+    assert bench.do("TEST UNIT READY").good
 
 
 class SlowShelf:

@@ -109,9 +109,13 @@ class TrayMachine(RuleBasedStateMachine):
         self.bench.drive.press_eject()
         if self._prevented():
             self._tell(EJECT_REQUEST)
-        elif self.open:
-            self._closes(BY_HAND)
-        else:
+        elif not self.open:
+            self._opens()
+
+    @rule()
+    def press_eject_by_force(self) -> None:
+        self.bench.drive.press_eject(force=True)
+        if not self.open:
             self._opens()
 
     @rule()

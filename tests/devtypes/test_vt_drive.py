@@ -13,9 +13,10 @@ from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Flush, Write
-from scsiemu.media import MediumDrive
+from scsiemu.logical_unit import BackgroundTask
+from scsiemu.media import AttendedDrive, MediumDrive
 from scsiemu.sam import Status
-from scsiemu.sense import CheckCondition
+from scsiemu.sense import CheckCondition, SenseCode
 from scsiemu.target import Target
 from scsiemu.testing.initiator import Initiator
 
@@ -86,6 +87,50 @@ def test_drive_gives_up_a_cartridge_when_it_is_unloaded() -> None:
     assert initiator.command("TEST UNIT READY").good
 
 
+def test_drive_by_hand() -> None:
+    """An operator unloads a cartridge and pushes it in again: NOT READY without it, every nexus hears of it then. A
+    nexus that prevents removal is obeyed, unless by force; the cartridge has a tab while it is in the drive."""
+    _, _, drive, initiator = _library()
+    assert isinstance(drive, AttendedDrive)
+    assert _refused(drive.press_eject()) == _refused(drive.press_load()) == asc.MEDIUM_NOT_PRESENT
+    drive.insert("A00001")
+    initiator.clear_attentions()
+    assert initiator.command("WRITE(6)", transfer_length=3, data_out=b"one").good
+    assert initiator.command("PREVENT ALLOW MEDIUM REMOVAL", prevent=1).good
+    assert _refused(drive.press_eject()) == asc.MEDIUM_REMOVAL_PREVENTED
+    assert initiator.command("TEST UNIT READY").good
+    assert _refused(drive.press_eject(force=True)) is None
+    assert initiator.command("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT
+    assert _refused(drive.set_write_protect(True)) == asc.MEDIUM_NOT_PRESENT
+    assert _refused(drive.press_load()) is None
+
+    assert initiator.command("TEST UNIT READY").code == asc.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED
+    assert initiator.command("READ(6)", transfer_length=3, data_in=3).data == b"one"
+    assert _refused(drive.press_load()) is None
+    assert initiator.command("READ POSITION").data[7] == 1
+
+
+def test_drive_by_hand_waits_for_commands() -> None:
+    """A cartridge stays until a write has its data and is on the medium; what comes behind it finds none."""
+    bench = Bench()
+    writing = bench.initiator.start(0, bytes((0x0A, 0, 0, 0, 3, 0)), b"one", solicited=True)
+    ejecting = bench.drive.press_eject()
+    reading = bench.initiator.start(0, bytes((0x08, 0, 0, 0, 3, 0)))
+    assert not ejecting.done
+
+    assert bench.initiator.finish(writing).good
+    assert _refused(ejecting) is None
+    assert bench.initiator.finish(reading).code == asc.MEDIUM_NOT_PRESENT
+    assert not bench.unit.background
+
+
+def _refused(task: BackgroundTask) -> SenseCode | None:
+    """What something that was done by hand was refused with."""
+    assert task.completion is not None
+    sense = task.completion.sense
+    return None if sense is None else sense.code
+
+
 def test_drive_flush_that_fails_is_told_later() -> None:
     """WRITE FILEMARKS with IMMED ends at once; that its flush failed is a deferred error of the next command."""
     store = open_store(size=1 << 20)
@@ -141,11 +186,11 @@ def test_drive_write_protection_has_many_causes() -> None:
     """The operator, the tab of the cartridge, SWP and associated write protection refuse writes with DATA PROTECT."""
     assert Bench(write_protect=True).write(b"x").code == asc.HARDWARE_WRITE_PROTECTED
     bench = Bench()
-    bench.drive.write_protect_cartridge(True)
+    bench.drive.set_write_protect(True)
     bench.initiator.clear_attentions()
     assert bench.write(b"x").code == asc.WRITE_PROTECTED
     assert bench.do("MODE SENSE(6)").data[2] & 0x80
-    bench.drive.write_protect_cartridge(False)
+    bench.drive.set_write_protect(False)
     bench.drive.set_mode_fields(0x10, asocwp=1)
     bench.initiator.clear_attentions()
 

@@ -6,9 +6,11 @@ import pytest
 from engine_bench_unit import SIX, TEN, Harness
 
 from scsiemu import asc
+from scsiemu.command import Completion, Steps
 from scsiemu.io_requests import Read, Write
 from scsiemu.sam import Status, TaskAttribute, TaskManagementFunction
 from scsiemu.sense import decode_sense
+from scsiemu.task_set import Alone
 
 HOQ, ORDERED, ACA = TaskAttribute.HEAD_OF_QUEUE, TaskAttribute.ORDERED, TaskAttribute.ACA
 
@@ -226,3 +228,63 @@ def test_broken_operation_answers() -> None:
     assert completion.sense is not None
     assert completion.sense.code == asc.INTERNAL_TARGET_FAILURE
     assert "planted" in str(harness.target.next_event())
+
+
+# --- work that wants to be alone -------------------------------------------------------------------------------------
+
+
+def alone() -> Steps:
+    """Work that reads once it is alone."""
+    yield Alone()
+    yield Read(0, 512)
+    return Completion()
+
+
+def test_alone_waits_and_is_waited_for() -> None:
+    """Commands that came before end first, what touches the medium and comes behind waits; others do not."""
+    harness = Harness()
+    harness.read(0)
+    work = [harness.unit.start_background(alone(), name) for name in ("first", "second")]
+    harness.write(9)
+    harness.submit(bytes(6))
+    assert harness.statuses() == [(3, Status.GOOD)]
+    (reading,) = harness.requests()
+    harness.answer(*reading)
+    for task in work:
+        (request,) = harness.requests()
+        assert request[0] is task
+        harness.answer(*request)
+        assert task.done
+
+    assert harness.started() == [2]
+    harness.answer(*harness.outstanding[0])
+    assert harness.statuses() == [(1, Status.GOOD), (2, Status.GOOD)]
+    assert len(harness.unit.task_set) == 0
+
+
+def test_alone_begins_at_once() -> None:
+    """Where there is no command it does not wait; a reset ends it, and what waited goes on."""
+    harness = Harness()
+    task = harness.unit.start_background(alone(), "work")
+    harness.write(9)
+    (request,) = harness.requests()
+    harness.manage(TaskManagementFunction.LOGICAL_UNIT_RESET)
+    harness.answer(*request)
+
+    assert (task.done, task.completion) == (True, None)
+    assert harness.requests() == []
+    assert len(harness.unit.task_set) == 0
+    assert harness.responses()
+
+
+def test_alone_during_aca() -> None:
+    """An ACA condition holds it as it holds commands."""
+    harness = Harness()
+    task = harness.unit.start_background(alone(), "work")
+    (request,) = harness.requests()
+    harness.refuse(naca=1)
+    harness.answer(*request)
+    assert not task.done
+    harness.manage(TaskManagementFunction.CLEAR_ACA)
+
+    assert task.done
