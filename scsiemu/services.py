@@ -147,6 +147,28 @@ class UnitControl(Protocol):
         store cannot have it.
         """
 
+    # What somebody does by hand. They wait for commands under way, and return when it is done. All raise LookupError
+    # where there is no such unit (or medium), and Conflict where that cannot be.
+
+    async def insert(self, target: Target, lun: int, name: str | None) -> LogicalUnit:
+        """Put a medium of its shelf into a drive; without a name, load again what was ejected and not removed."""
+
+    async def eject(self, target: Target, lun: int, *, force: bool) -> LogicalUnit:
+        """Have a drive give out its medium, which goes back to the shelf where there is one; with `force` although
+        removal is prevented."""
+
+    async def protect(self, target: Target, lun: int, protected: bool) -> LogicalUnit:
+        """Write protect the medium of a unit, or lift that."""
+
+    def ports(self, target: Target, lun: int) -> Mapping[int, str | None]:
+        """The media in the import/export elements of a changer, by element address."""
+
+    async def import_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """Put a medium of the shelf into a free import/export element of a changer."""
+
+    async def export_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """Take a medium out of an import/export element."""
+
 
 def _do_nothing() -> None:
     """Nobody is to be told."""

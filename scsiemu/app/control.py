@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
+from scsiemu import asc
 from scsiemu._value import value
 from scsiemu.app.failure import Failure
 from scsiemu.app.units import flush_store, open_state, open_stores, option_names, plan_units
-from scsiemu.errors import IoFailed
+from scsiemu.command import Completion, Steps
+from scsiemu.errors import IoFailed, IoFault
 from scsiemu.events import Event, UnitRemoved
 from scsiemu.io_requests import Store
 from scsiemu.logical_unit import BackgroundTask, LogicalUnit
 from scsiemu.lun import is_well_known, to_text, unit_lun
-from scsiemu.sam import Status
+from scsiemu.media import AttendedDrive, Automation, ListMedia
+from scsiemu.sense import CheckCondition, Sense
 from scsiemu.services import Conflict, Service
 from scsiemu.target import Target
 from scsiemu.unit_options import UnitPlan, parse_size
@@ -61,6 +65,22 @@ class _Resizable(Protocol):
     block_size: int
 
     def resize(self, capacity: int) -> BackgroundTask: ...
+
+
+@runtime_checkable
+class _Library(Protocol):
+    """A changer with a door that an operator opens."""
+
+    @property
+    def ports(self) -> dict[int, str | None]: ...
+
+    def open_ports(self, *, force: bool = False) -> None: ...
+
+    def close_ports(self) -> None: ...
+
+    def import_volume(self, name: str) -> BackgroundTask: ...
+
+    def export_volume(self, address: int) -> BackgroundTask: ...
 
 
 class Control:
@@ -209,15 +229,123 @@ class Control:
             task = server.resize(length // server.block_size)
         except ValueError as error:
             raise Conflict(str(error)) from None
-        ended = self._future()
-        unit.when_ended([task], lambda: None if ended.done() else ended.set_result(None))
-        self._settle(target)
-        await ended
-        if task.completion is None:
-            raise Conflict("the unit was removed meanwhile")
-        if task.completion.status != Status.GOOD:
+        if await self._outcome(task) is not None:
             raise Conflict("its store failed: it has the size that it had")
         return unit
+
+    # --- by hand -----------------------------------------------------------------------------------------------
+
+    async def insert(self, target: Target, lun: int, name: str | None) -> LogicalUnit:
+        """See `UnitControl`."""
+        unit, drive = _drive(target, lun)
+        if name is None:
+            await self._by_hand(drive.press_load())
+            return unit
+        library = _library_of(target, drive)
+        if library is not None:
+            raise Conflict(f"the library at LUN {to_text(library.lun)} moves its media")
+        await self._look_for(unit, name)
+        if drive.medium is not None:
+            raise Conflict(f"{drive.medium!r} is in it")
+        earlier = set(unit.background)
+        drive.insert(name)
+        for task in set(unit.background) - earlier:
+            await self._outcome(task)
+        self._settle(target)
+        return unit
+
+    async def eject(self, target: Target, lun: int, *, force: bool) -> LogicalUnit:
+        """See `UnitControl`."""
+        unit, drive = _drive(target, lun)
+        given = await self._shelf(unit) is not None and _library_of(target, drive) is None
+        task = drive.press_eject(force=force)
+
+        def take() -> None:                 # before anybody could load it again
+            if given and drive.medium is not None and task.completion is not None and task.completion.sense is None:
+                drive.remove()
+
+        unit.when_ended([task], take)
+        await self._by_hand(task)
+        return unit
+
+    async def protect(self, target: Target, lun: int, protected: bool) -> LogicalUnit:
+        """See `UnitControl`."""
+        unit = _unit(target, lun)
+        if not isinstance(unit.server, AttendedDrive):
+            raise Conflict("units of this type have no medium that could be write protected")
+        await self._by_hand(unit.server.set_write_protect(protected))
+        return unit
+
+    def ports(self, target: Target, lun: int) -> Mapping[int, str | None]:
+        """See `UnitControl`."""
+        return _library(target, lun)[1].ports
+
+    async def import_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """See `UnitControl`."""
+        unit, library = _library(target, lun)
+        await self._look_for(unit, name)
+        await self._through_the_door(library, partial(library.import_volume, name), force=force)
+
+    async def export_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """See `UnitControl`."""
+        _, library = _library(target, lun)
+        address = next((address for address, volume in library.ports.items() if volume == name), None)
+        if address is None:
+            raise LookupError(f"there is no medium {name!r} in its import/export elements")
+        await self._through_the_door(library, partial(library.export_volume, address), force=force)
+
+    async def _through_the_door(
+        self, library: _Library, move: Callable[[], BackgroundTask], *, force: bool
+    ) -> None:
+        try:
+            library.open_ports(force=force)
+            await self._by_hand(move())
+        except CheckCondition as refusal:
+            raise _refused(refusal.sense) from None
+        except ValueError as error:
+            raise Conflict(str(error)) from None
+        finally:
+            library.close_ports()
+
+    async def _look_for(self, unit: LogicalUnit, name: str) -> None:
+        """Raises LookupError where there is no such medium on the shelf of the unit."""
+        names = await self._shelf(unit)
+        if names is None:
+            raise Conflict("it has no shelf: no other medium can be put into it")
+        if name not in names:
+            raise LookupError(f"there is no medium {name!r} on its shelf")
+
+    async def _shelf(self, unit: LogicalUnit) -> tuple[str, ...] | None:
+        """The names of the media on the shelf of a unit; None where it has none."""
+        found: list[tuple[str, ...]] = []
+
+        def ask() -> Steps:
+            try:
+                found.append((yield from ListMedia()))
+            except IoFailed as failure:
+                if failure.fault != IoFault.UNSUPPORTED:
+                    raise
+            return Completion()
+
+        await self._by_hand(unit.start_background(ask(), "list"))
+        return found[0] if found else None
+
+    async def _by_hand(self, task: BackgroundTask) -> None:
+        sense = await self._outcome(task)
+        if sense is not None:
+            raise _refused(sense)
+
+    async def _outcome(self, task: BackgroundTask) -> Sense | None:
+        """Sense data of what goes on in the background, when it has ended; None where it went well."""
+        ended, unit = self._future(), task.unit
+        unit.when_ended([task], lambda: None if ended.done() else ended.set_result(None))
+        self._settle(unit.target)
+        await ended
+        if task.completion is None:
+            raise Conflict("the unit was removed or reset meanwhile")
+        return task.completion.sense
+
+    # --- what is told ------------------------------------------------------------------------------------------
 
     def told(self, event: Event) -> None:
         """Something happened in a target."""
@@ -263,6 +391,35 @@ def _unit(target: Target, lun: int) -> LogicalUnit:
     if unit is None:
         raise LookupError("there is no such unit")
     return unit
+
+
+def _drive(target: Target, lun: int) -> tuple[LogicalUnit, AttendedDrive]:
+    unit = _unit(target, lun)
+    if not isinstance(unit.server, AttendedDrive):
+        raise LookupError("units of this type have no medium")
+    if not unit.server.removable:
+        raise Conflict("its medium cannot be removed")
+    return unit, unit.server
+
+
+def _library(target: Target, lun: int) -> tuple[LogicalUnit, _Library]:
+    unit = _unit(target, lun)
+    if not isinstance(unit.server, _Library):
+        raise LookupError("units of this type have no import/export elements")
+    return unit, unit.server
+
+
+def _library_of(target: Target, drive: AttendedDrive) -> LogicalUnit | None:
+    """The changer that moves the media of a drive."""
+    changers = ((unit, unit.server) for unit in target.units.values() if isinstance(unit.server, Automation))
+    return next((unit for unit, changer in changers if changer.element_of(drive) is not None), None)
+
+
+def _refused(sense: Sense) -> Conflict:
+    """The sense data of something that was done by hand, in words."""
+    if sense.code == asc.MEDIUM_REMOVAL_PREVENTED:
+        return Conflict("an initiator prevents the removal of the medium: do it by force, or have it allowed")
+    return Conflict(asc.name_of(sense.code.asc, sense.code.ascq))
 
 
 def _free_lun(target: Target) -> int:

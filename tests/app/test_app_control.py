@@ -39,6 +39,11 @@ READ_ONE = bytes.fromhex("28000000000000000100")
 WRITE_ONE = bytes.fromhex("2a000000000000000100")
 REPORT_LUNS = bytes.fromhex("a00000000000000001000000")
 POWER_ON, CAPACITY_CHANGED, LUNS_CHANGED = b"\x06\x29\x00", b"\x06\x2a\x09", b"\x06\x3f\x0e"
+CHANGED, PORT_ACCESSED, MODE_CHANGED = b"\x06\x28\x00", b"\x06\x28\x01", b"\x06\x2a\x01"
+NO_MEDIUM, TRAY_CLOSED, TRAY_OPEN = b"\x02\x3a\x00", b"\x02\x3a\x01", b"\x02\x3a\x02"
+PREVENT, WRITE_TAPE = bytes.fromhex("1e0000000100"), bytes.fromhex("0a0000020000")
+MEDIA_EVENT = bytes.fromhex("4a010000100000000800")
+MOVE_TO_DRIVE, MOVE_BACK = (bytes.fromhex(f"a5000000{way}00000000") for way in ("00100100", "01000010"))
 NO_UNIT = b"\x05\x25\x00"
 BLOCK = bytes(range(256)) * 2
 
@@ -284,6 +289,109 @@ def test_control_guests_are_told(tmp_path: Path) -> None:
     assert serving(words, work) == []
 
 
+def test_control_discs(tmp_path: Path) -> None:
+    """Discs of a folder are put in and taken out while a session is open, which is told. What an initiator prevents is
+    not done, unless by force."""
+    curl, medium = Curl(tmp_path / "http"), "/targets/0/units/0/medium"
+    (tmp_path / "discs").mkdir()
+    for name, size in (("a.iso", 1 << 20), ("b.iso", 1 << 21)):
+        (tmp_path / "discs" / name).write_bytes(bytes(size))
+
+    def size(session: Client) -> int:
+        return int.from_bytes(session.execute(0, READ_CAPACITY, data_in_length=8).data_in[:4], "big")
+
+    def work(served: Serving) -> None:
+        with connect(served.units[0].url) as session:
+            session.execute(0, TEST_UNIT_READY)
+            assert code(session.execute(0, TEST_UNIT_READY).sense) == TRAY_CLOSED
+            assert curl.request("PUT", medium, {"name": "c.iso"})[0] == 404
+            assert curl.request("PUT", medium, {"name": "../http"})[0] == 404
+            assert curl.request("PUT", medium, {"name": "a.iso"})[1]["ready"]
+            assert attentions(session, 0) == [CHANGED]
+            assert (size(session), session.execute(0, MEDIA_EVENT, data_in_length=8).data_in[4:6]) == (511, b"\2\2")
+            assert session.execute(0, PREVENT).status == 0
+            status, refused, _ = curl.request("DELETE", medium)
+            assert (status, "by force" in refused["detail"]) == (409, True)
+            assert session.execute(0, MEDIA_EVENT, data_in_length=8).data_in[4] == 1           # an eject request
+            assert size(session) == 511
+            found = curl.request("DELETE", f"{medium}?force=true")
+            assert (found[0], found[1]["name"]) == (200, None)
+            assert code(session.execute(0, TEST_UNIT_READY).sense) == TRAY_OPEN
+            assert session.execute(0, MEDIA_EVENT, data_in_length=8).data_in[4] == 3           # removal
+            assert curl.request("PUT", medium, {"name": "b.iso"})[1] == {
+                "name": "b.iso", "ready": True, "not_ready": None,
+            }
+            assert attentions(session, 0) == [CHANGED]
+            assert size(session) == 1023
+            assert curl.request("PUT", medium, {"name": "a.iso"})[1]["detail"] == "'b.iso' is in it"
+
+    words = ["--optical", f"{tmp_path}/discs,shelf", "--listen", "127.0.0.1:0", "--http", str(tmp_path / "http")]
+    assert serving(words, work) == []
+
+
+def test_control_media_that_stay(tmp_path: Path) -> None:
+    """A tape, a disk and a disc without a shelf go out and in again; what protects them is seen by their initiators."""
+    curl = Curl(tmp_path / "http")
+
+    def work(served: Serving) -> None:
+        with connect(served.units[0].url) as session:
+            for lun, removed in ((0, NO_MEDIUM), (1, NO_MEDIUM), (2, TRAY_OPEN)):
+                medium = f"/targets/0/units/{lun}/medium"
+                attentions(session, lun)
+                status, found, _ = curl.request("DELETE", medium)
+                assert (status, found["ready"]) == (200, False)
+                assert code(session.execute(lun, TEST_UNIT_READY).sense) == removed
+                assert curl.request("PUT", medium, {})[1]["ready"]
+                assert attentions(session, lun) == [CHANGED]
+                assert curl.request("PUT", medium, {"name": "x"})[1]["detail"].startswith("it has no shelf")
+                unit = f"/targets/0/units/{lun}"
+                assert curl.request("PATCH", unit, {"write_protected": True})[0] == 200
+                if lun < 2:
+                    assert attentions(session, lun) == [MODE_CHANGED]
+                write, length = ((WRITE_TAPE, 512), (WRITE_ONE, 512), (WRITE_ONE, 2048))[lun]
+                refused = session.execute(lun, write, bytes(length))
+                assert code(refused.sense)[:2] == b"\x07\x27", lun
+                assert curl.request("PATCH", unit, {"write_protected": False})[0] == 200
+                attentions(session, lun)
+                assert session.execute(lun, write, bytes(length)).status == 0
+
+    words = ["--tape", "1M", "--disk", "1M,removable", "--optical", "1M,blank=dvd-ram"]
+    assert serving([*words, "--listen", "127.0.0.1:0", "--http", str(tmp_path / "http")], work) == []
+
+
+def test_control_library(tmp_path: Path) -> None:
+    """A cartridge comes into a library and leaves it through its door; a drive of the library unloads by hand, but
+    the library alone moves its cartridges."""
+    curl, library, ports = Curl(tmp_path / "http"), tmp_path / "library", "/targets/0/units/0/ports"
+
+    def work(served: Serving) -> None:
+        with connect(served.units[0].url) as session:
+            attentions(session, 0)
+            (library / "B00001L8").write_bytes(bytes(1 << 20))
+            assert session.execute(0, PREVENT).status == 0
+            assert curl.request("POST", ports, {"name": "B00001L8"})[0] == 409
+            assert curl.request("POST", f"{ports}?force=true", {"name": "B00001L8"})[:2] == (204, None)
+            assert attentions(session, 0) == [PORT_ACCESSED]
+            assert curl.request("GET", ports)[1] == {"ports": [{"element": 16, "name": "B00001L8"}]}
+            assert curl.request("POST", f"{ports}?force=true", {"name": "B00001L8"})[1]["detail"] == (
+                "B00001L8 is in the library already"
+            )
+            assert attentions(session, 0) == [PORT_ACCESSED]
+            assert session.execute(0, MOVE_TO_DRIVE).status == 0
+            medium, until = "/targets/0/units/1/medium", time.monotonic() + SECONDS
+            while not curl.request("GET", medium)[1]["ready"]:
+                assert time.monotonic() < until
+            assert curl.request("DELETE", medium)[1]["name"] == "B00001L8"
+            assert "library at LUN 0" in curl.request("PUT", medium, {"name": "A00001L8"})[1]["detail"]
+            assert session.execute(0, MOVE_BACK).status == 0
+            assert curl.request("DELETE", f"{ports}/B00001L8?force=true")[:2] == (204, None)
+            assert curl.request("DELETE", f"{ports}/B00001L8?force=true")[0] == 404
+            assert curl.request("GET", ports)[1] == {"ports": [{"element": 16, "name": None}]}
+
+    words = ["--library", f"{library},create=1,capacity=1M,drives=1,ports=1", "--listen", "127.0.0.1:0"]
+    assert serving([*words, "--http", str(tmp_path / "http")], work) == []
+
+
 def test_control_refusals(tmp_path: Path) -> None:
     """What cannot be done is refused in one sentence, that of the command line where it has one; nothing is changed."""
     curl, image = Curl(tmp_path / "http"), tmp_path / "image"
@@ -304,7 +412,19 @@ def test_control_refusals(tmp_path: Path) -> None:
         ("DELETE", "/targets/0/units/9", None, 404, "no such unit"),
         ("DELETE", "/targets/0/units/c101000000000000", None, 409, "well-known"),
         ("PATCH", "/targets/0/units/9", {"size": "1M"}, 404, "no such unit"),
-        ("PATCH", unit, {}, 400, "size is missing"),
+        ("PATCH", unit, {}, 400, "one of size"),
+        ("PATCH", unit, {"size": "1M", "write_protected": True}, 400, "one of size"),
+        ("PATCH", unit, {"write_protected": 1}, 400, "write_protected is to be true or false"),
+        ("PATCH", "/targets/0/units/c101000000000000", {"write_protected": True}, 409, "no medium"),
+        ("GET", "/targets/0/units/c101000000000000/medium", None, 404, "no medium"),
+        ("PUT", "/targets/0/units/c101000000000000/medium", {}, 404, "no medium"),
+        ("PUT", f"{unit}/medium", {}, 409, "cannot be removed"),
+        ("DELETE", f"{unit}/medium", None, 409, "cannot be removed"),
+        ("DELETE", f"{unit}/medium?force=yes", None, 400, "force=true"),
+        ("GET", f"{unit}/ports", None, 404, "no import/export"),
+        ("POST", f"{unit}/ports", {"name": "x"}, 404, "no import/export"),
+        ("POST", f"{unit}/ports", {}, 400, "name is missing"),
+        ("DELETE", f"{unit}/ports/x", None, 404, "no import/export"),
         ("PATCH", unit, {"size": 5}, 400, "size is to be a text"),
         ("PATCH", unit, {"size": "big"}, 400, "big"),
         ("PATCH", unit, {"size": "0"}, 400, "whole blocks of 512"),

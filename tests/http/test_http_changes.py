@@ -48,6 +48,34 @@ class Control:
         self._ask("resize", lun, size)
         return target.units[lun]
 
+    async def insert(self, target: Target, lun: int, name: str | None) -> LogicalUnit:
+        """Nothing is inserted."""
+        self._ask("insert", lun, name)
+        return target.units[lun]
+
+    async def eject(self, target: Target, lun: int, *, force: bool) -> LogicalUnit:
+        """Nothing is ejected."""
+        self._ask("eject", lun, force)
+        return target.units[lun]
+
+    async def protect(self, target: Target, lun: int, protected: bool) -> LogicalUnit:
+        """Nothing is protected."""
+        self._ask("protect", lun, protected)
+        return target.units[lun]
+
+    def ports(self, target: Target, lun: int) -> dict[int, str | None]:
+        """Two, one of which is full."""
+        self._ask("ports", lun)
+        return {16: "A", 17: None}
+
+    async def import_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """Nothing comes."""
+        self._ask("import", lun, name, force)
+
+    async def export_medium(self, target: Target, lun: int, name: str, *, force: bool) -> None:
+        """Nothing goes."""
+        self._ask("export", lun, name, force)
+
     def _ask(self, *what: Any) -> None:
         self.asked.append(what)
         if self.error is not None:
@@ -120,6 +148,30 @@ def test_change_resize_and_remove() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "content", "asked", "status"),
+    [
+        ("PUT", f"{UNIT}/medium", b'{"name": "a b.iso"}', ("insert", 0, "a b.iso"), 200),
+        ("PUT", f"{UNIT}/medium", b"{}", ("insert", 0, None), 200),
+        ("DELETE", f"{UNIT}/medium", None, ("eject", 0, False), 200),
+        ("DELETE", f"{UNIT}/medium?force=true", None, ("eject", 0, True), 200),
+        ("PATCH", UNIT, b'{"write_protected": false}', ("protect", 0, False), 200),
+        ("GET", f"{UNIT}/ports", None, ("ports", 0), 200),
+        ("POST", f"{UNIT}/ports", b'{"name": "B"}', ("import", 0, "B", False), 204),
+        ("DELETE", f"{UNIT}/ports/a%20b?force=true", None, ("export", 0, "a b", True), 204),
+    ],
+)
+def test_change_of_media(method: str, path: str, content: bytes | None, asked: tuple[Any, ...], status: int) -> None:
+    """What is asked of the control for each, and how it ends."""
+    client, control = wire()
+    client.send(encode(method, path, content, fields=JSON if content else {}))
+    control.go_on()
+    client.fetch()
+
+    assert client.answer().status == status
+    assert control.asked == [asked]
+
+
+@pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
         (Conflict("LUN 5 is in use"), 409, "LUN 5 is in use"),
@@ -145,7 +197,8 @@ def test_change_without_control() -> None:
     target, _ = disk_target()
     client = Wire(HttpPort((target,)))
     for method, path, content in (
-        ("POST", UNITS, DISK), ("PATCH", UNIT, b'{"size": "1M"}'), ("DELETE", UNIT, None)
+        ("POST", UNITS, DISK), ("PATCH", UNIT, b'{"size": "1M"}'), ("DELETE", UNIT, None),
+        ("PUT", f"{UNIT}/medium", b"{}"), ("DELETE", f"{UNIT}/medium", None), ("GET", f"{UNIT}/ports", None),
     ):
         answer = client.request(method, path, content, fields=JSON if content else {})
         assert (answer.status, answer.fields["allow"]) == (405, "GET, HEAD")
@@ -164,6 +217,12 @@ def test_change_without_control() -> None:
         ("PATCH", "/targets/0/units/x", b'{"size": "1"}', JSON, 404),
         ("PATCH", UNITS, b"{}", JSON, 405),
         ("DELETE", UNITS, None, {}, 405),
+        ("PUT", f"{UNIT}/medium", b'{"name": 1}', JSON, 400),
+        ("PUT", f"{UNIT}/medium", b"x", {"Content-Type": "application/octet-stream"}, 415),
+        ("PUT", UNIT, b"{}", JSON, 405),
+        ("DELETE", f"{UNIT}/medium?force=1", None, {}, 400),
+        ("DELETE", f"{UNIT}/medium?forced=true", None, {}, 400),
+        ("POST", f"{UNIT}/ports", b"{}", JSON, 400),
         ("DELETE", UNIT, b"content", {}, 413),
         ("POST", UNITS, b'{"unit": "disk"}', JSON, 400),
         ("POST", UNITS, b'{"unit": "disk", "value": "1M", "lun": "5"}', JSON, 400),

@@ -62,6 +62,32 @@ def test_curl_document_units(require_tool: Callable[[str], str], tmp_path: Path)
     assert (tmp_path / "image").stat().st_size == 2 << 30
 
 
+def test_curl_document_media(require_tool: Callable[[str], str], tmp_path: Path) -> None:
+    """The document's commands that change media: discs by name, a cartridge that goes out and in, one of a library."""
+    require_tool("curl")
+    (tmp_path / "discs").mkdir()
+    for name in ("a.iso", "b.iso"):
+        (tmp_path / "discs" / name).write_bytes(bytes(1 << 20))
+    server, *lines = BLOCKS[4].replace("/tmp/scsiemu-", f"{tmp_path}/").splitlines()
+    with serve(*shlex.split(server)[2:]):
+        told = [run(line.replace("curl ", "curl --fail-with-body --silent --show-error ")) for line in lines]
+    media = [json.loads(text) for text in told[:6]]
+    created, imported, ports, exported = told[7:]
+
+    empty = "MEDIUM NOT PRESENT"
+    assert media == [
+        {"name": "a.iso", "ready": True, "not_ready": None},
+        {"name": None, "ready": False, "not_ready": f"{empty} - TRAY OPEN"},
+        {"name": "b.iso", "ready": True, "not_ready": None},
+        {"name": "b.iso", "ready": True, "not_ready": None},
+        {"name": "cartridge", "ready": False, "not_ready": empty},
+        {"name": "cartridge", "ready": True, "not_ready": None},
+    ]
+    assert json.loads(told[6])["lun"] == "1"
+    assert json.loads(ports) == {"ports": [{"element": 16, "name": "B00001L8"}]}
+    assert created == imported == exported == ""
+
+
 def test_curl_document_tcp(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     """The document's commands over TCP: with the token of a file, and 401 without it."""
     require_tool("curl")

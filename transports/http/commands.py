@@ -37,6 +37,7 @@ _TAGS: Final = 1 << 32
 # Beyond it Data-In is given undecoded: what has a decoder is shorter.
 _DECODED: Final = 65536
 
+_KINDS: Final = {str: "a text", int: "a number", bool: "true or false"}
 _ATTRIBUTES: Final = {name: code for code, name in TASK_ATTRIBUTE_NAMES.items()}
 _FUNCTIONS: Final = {function.value: function for function in TaskManagementFunction}
 
@@ -159,7 +160,7 @@ def read_members(content: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"the members are {', '.join(kinds)}, nothing else")
         # A boolean is an int to Python, not to JSON.
         if type(member) is not kinds[name]:
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is to be a {'text' if kinds[name] is str else 'number'}")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is to be {_KINDS[kinds[name]]}")
     return found
 
 

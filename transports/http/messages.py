@@ -25,7 +25,7 @@ __all__ = [
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 # Methods of which requests have content.
-CONTENT_METHODS: Final = ("POST", "PATCH")
+CONTENT_METHODS: Final = ("POST", "PATCH", "PUT")
 _PROBLEM: Final = "application/problem+json"
 _QUERY_FIELDS: Final = 16
 

@@ -4,6 +4,9 @@
     /targets, /targets/T                targets and their units
     /targets/T/units                    units; POST adds one
     /targets/T/units/L                  a unit: what it is, its numbers; PATCH changes it, DELETE removes it
+    /targets/T/units/L/medium           what is in a drive; PUT inserts a medium, DELETE ejects it
+    /targets/T/units/L/ports            import/export elements of a changer; POST puts a medium into one
+    /targets/T/units/L/ports/NAME       DELETE takes a medium out of one
     /targets/T/units/L/operations       what it can do now
     /targets/T/units/L/commands         POST a CDB
     /targets/T/units/L/tmf              POST a task management function
@@ -25,9 +28,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from scsiemu._value import value
+from scsiemu.asc import name_of
 from scsiemu.command import Command, Completion
 from scsiemu.logical_unit import LogicalUnit
 from scsiemu.lun import to_text, unit_lun
+from scsiemu.media import AttendedDrive
 from scsiemu.operations import DataDirection, Operation
 from scsiemu.services import Conflict, UnitControl
 from scsiemu.target import Target
@@ -318,19 +323,76 @@ def _unit_added(target: Target, unit: LogicalUnit) -> Response:
 
 
 def _remove_unit(call: Call) -> None:
-    call.change(call.control().remove(call.target(), call.lun()), _unit_removed)
+    call.change(call.control().remove(call.target(), call.lun()), _no_content)
 
 
-def _unit_removed(nothing: None) -> Response:
+def _no_content(nothing: None) -> Response:
     return Response(HTTPStatus.NO_CONTENT)
 
 
-def _resize_unit(call: Call) -> None:
+def _change_unit(call: Call) -> None:
     control, target, lun = call.control(), call.target(), call.lun()
-    asked = read_members(call.content, {"size": str})
-    if "size" not in asked:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "size is missing: bytes, or such as 2G")
-    call.change(control.resize(target, lun, asked["size"]), lambda unit: json_response(_of_unit(target, unit)))
+    asked = read_members(call.content, {"size": str, "write_protected": bool})
+    if len(asked) != 1:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "one of size (bytes, or such as 2G) and write_protected is to be there")
+    work = control.resize(target, lun, asked["size"]) if "size" in asked else (
+        control.protect(target, lun, asked["write_protected"])
+    )
+    call.change(work, lambda unit: json_response(_of_unit(target, unit)))
+
+
+def _medium(call: Call) -> Response:
+    return _medium_response(call.unit())
+
+
+def _medium_response(unit: LogicalUnit) -> Response:
+    drive = unit.server
+    if not isinstance(drive, AttendedDrive):
+        raise Refusal(HTTPStatus.NOT_FOUND, "units of this type have no medium")
+    sense = drive.not_ready()
+    return json_response({
+        "name": drive.medium,
+        "ready": sense is None,
+        "not_ready": None if sense is None else name_of(sense.code.asc, sense.code.ascq),
+    })
+
+
+def _insert_medium(call: Call) -> None:
+    control, target, lun = call.control(), call.target(), call.lun()
+    name = read_members(call.content, {"name": str}).get("name")
+    call.change(control.insert(target, lun, name), _medium_response)
+
+
+def _eject_medium(call: Call) -> None:
+    call.change(call.control().eject(call.target(), call.lun(), force=_force(call)), _medium_response)
+
+
+def _force(call: Call) -> bool:
+    query = call.request.query
+    if query.keys() - {"force"} or query.get("force", "true") not in ("true", "false"):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the query has force=true or force=false, nothing else")
+    return query.get("force") == "true"
+
+
+def _ports(call: Call) -> Response:
+    try:
+        found = call.control().ports(call.target(), call.lun())
+    except LookupError as error:
+        raise Refusal(HTTPStatus.NOT_FOUND, str(error)) from None
+    return json_response({"ports": [{"element": address, "name": name} for address, name in found.items()]})
+
+
+def _import_medium(call: Call) -> None:
+    control, target, lun = call.control(), call.target(), call.lun()
+    name = read_members(call.content, {"name": str}).get("name")
+    if name is None:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "name is missing: a medium of the library's folder")
+    call.change(control.import_medium(target, lun, name, force=_force(call)), _no_content)
+
+
+def _export_medium(call: Call) -> None:
+    control, target, lun = call.control(), call.target(), call.lun()
+    call.change(control.export_medium(target, lun, call.names["name"], force=_force(call)), _no_content)
 
 
 def _unit(call: Call) -> Response:
@@ -411,7 +473,10 @@ _RESOURCES: Final[dict[str, Mapping[str, Callable[[Call], Response | None]]]] = 
     "/targets": {"GET": _targets},
     "/targets/{target}": {"GET": _target},
     "/targets/{target}/units": {"GET": _units, "POST": _add_unit},
-    "/targets/{target}/units/{lun}": {"GET": _unit, "PATCH": _resize_unit, "DELETE": _remove_unit},
+    "/targets/{target}/units/{lun}": {"GET": _unit, "PATCH": _change_unit, "DELETE": _remove_unit},
+    "/targets/{target}/units/{lun}/medium": {"GET": _medium, "PUT": _insert_medium, "DELETE": _eject_medium},
+    "/targets/{target}/units/{lun}/ports": {"GET": _ports, "POST": _import_medium},
+    "/targets/{target}/units/{lun}/ports/{name}": {"DELETE": _export_medium},
     "/targets/{target}/units/{lun}/operations": {"GET": _operations_of_unit},
     "/targets/{target}/units/{lun}/commands": {"POST": _commands},
     "/targets/{target}/units/{lun}/tmf": {"POST": _functions},
