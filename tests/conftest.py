@@ -7,7 +7,12 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 from missing_judge import missing_judge
+
+# No test is a matter of time: a busy machine would fail examples that take hypothesis' 200 ms.
+settings.register_profile("scsiemu", settings(), deadline=None)
+settings.load_profile("scsiemu")
 
 # A run in the background or under nohup inherits signals ignored, and so would the programs that tests signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
