@@ -103,7 +103,7 @@ class Command:
         self.steps: Steps | None = None               # the generator, where the operation is one
         self.emulation: Generator[IoRequest[Any], Any, Any] | None = None  # doing what the store lacks
         self.io_request: IoRequest[Any] | None = None  # what is outstanding
-        self.buffer: bytearray | None = None          # Data-Out that did not come with the command
+        self.buffer: bytearray | None = None          # Data-Out, or a piece of it, that did not come with it
         self.parting: Completion | None = None        # how it ends once the store lets go of it
         self.allocation = -1                          # bound on Data-In from the CDB, -1 for none
         self.arrival = 0                              # its place in the order of arrival, set by the task set
@@ -162,15 +162,16 @@ class DataOutRequest:
     """The device server asks for Data-Out that did not come with the command (becomes R2Ts, or a DMA read).
 
     The transport puts exactly `length` bytes, starting with byte `offset` of the command's Data-Out, into
-    `buffer`, then calls `Target.data_out(command)`. Nothing is allocated before `buffer` is asked for, so
-    that a transport can hold requests back until it has memory for them. It must not touch the buffer after
-    the command has ended.
+    `buffer`, then calls `Target.data_out(command)`; after that another request for the same command may come.
+    Nothing is allocated before `buffer` is asked for, so that a transport can hold requests back until it has
+    memory for them. It must not touch the buffer after that call, or after the command has ended.
     """
 
-    __slots__ = ("command", "length", "offset")
+    __slots__ = ("_base", "command", "length", "offset")
 
-    def __init__(self, command: Command, offset: int, length: int) -> None:
+    def __init__(self, command: Command, base: int, offset: int, length: int) -> None:
         self.command = command
+        self._base = base           # from here to `offset`: bytes that came with the command, which the buffer has too
         self.offset = offset
         self.length = length
 
@@ -178,10 +179,11 @@ class DataOutRequest:
     def buffer(self) -> memoryview:
         """Where the data goes: `length` bytes, the same ones at each call."""
         command = self.command
+        come = self.offset - self._base
         if command.buffer is None:
-            command.buffer = bytearray(self.offset + self.length)
-            command.buffer[: self.offset] = command.data_out[: self.offset]
-        return memoryview(command.buffer)[self.offset :]
+            command.buffer = bytearray(come + self.length)
+            command.buffer[:come] = command.data_out[self._base : self.offset]
+        return memoryview(command.buffer)[come:]
 
 
 def completion_of(command: Command, ended: Completion | Buffer) -> Completion:

@@ -1,15 +1,17 @@
 """What a store lacks, emulated once: FUA, fill, discard and extents out of verbs that every byte store has.
 
 `emulate` turns one request into several; whoever carries out the steps of an operation carries these out
-the same way. It does NOT invent space (Resize) nor persistence (a store that cannot flush must not claim to).
+the same way. `write_in_pieces` does so with a long write whose data is still to come. It does NOT invent space
+(Resize) nor persistence (a store that cannot flush must not claim to).
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scsiemu.io_requests import (
+    DataOut,
     Discard,
     Extent,
     ExtentKind,
@@ -21,10 +23,17 @@ from scsiemu.io_requests import (
     Write,
 )
 
-__all__ = ["PIECE", "Emulation", "emulate"]
+if TYPE_CHECKING:
+    from scsiemu.command import Command
+
+__all__ = ["PIECE", "Emulation", "emulate", "write_in_pieces"]
 
 # The longest Write that an emulated Fill is made of, bytes: bounds memory and the time that a store is busy.
 PIECE: Final = 1 << 20
+# A write whose data is still to come goes to the store in pieces of so many bytes: that needs less memory, and a
+# processor's cache still has a piece when it is written.
+_BURST: Final = 256 << 10
+_EVEN: Final = 4096                 # a piece that ends elsewhere costs a store more
 
 
 class Emulation:
@@ -69,6 +78,31 @@ def _write_through(request: Write) -> Generator[IoRequest[Any], Any, None]:
     write.owned = request.owned
     yield write
     yield Flush()
+
+
+def write_in_pieces(command: Command, request: Write) -> Generator[IoRequest[Any], Any, None] | None:
+    """The requests that fetch a command's Data-Out and write it, which answer as `request` does; None where one write
+    does it: all data has come, or it is short, or FUA, for which each piece would wait for the medium."""
+    length = min(request.length, command.data_out_length)
+    if length <= max(_BURST, request.atom) or len(command.data_out) >= length or request.fua:
+        return None
+    return _write_in_pieces(command, request, length - length % request.atom)
+
+
+def _write_in_pieces(command: Command, request: Write, length: int) -> Generator[IoRequest[Any], Any, None]:
+    command.wanted = request.length
+    atom = request.atom
+    come = len(command.data_out)
+    # What came with the command goes first: alone where that costs no copy and no odd places.
+    alone = come >= _BURST // 2 and not (come % atom or come % _EVEN)
+    end = come if alone else max(come, _BURST)
+    done = 0
+    while done < length:
+        end = min(-(-end // atom) * atom, length)
+        data = yield DataOut(end - done, done)
+        # Not owned: the next piece comes into the same buffer.
+        yield Write(request.offset + done, end - done, data, atom=atom)
+        done, end = end, end + _BURST
 
 
 def _fill(request: Fill, *, native: bool, flush: bool) -> Generator[IoRequest[Any], Any, None]:

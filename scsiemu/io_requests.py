@@ -200,16 +200,18 @@ class SaveState(IoRequest[None]):
 
 
 class DataOut(IoRequest[Buffer]):
-    """Asked of the transport: the first `length` bytes of the command's Data-Out. Answered with what the
-    initiator is ready to send of it, which may be less. Once in a command."""
+    """Asked of the transport: `length` bytes of the command's Data-Out, from byte `offset`. Answered with what the
+    initiator is ready to send of it, which may be less. Each byte once, in order; what came with the command belongs
+    to the first request."""
 
-    __slots__ = ("length",)
+    __slots__ = ("length", "offset")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, offset: int = 0) -> None:
         self.length = length
+        self.offset = offset
 
     def __repr__(self) -> str:
-        return f"DataOut({self.length})"
+        return f"DataOut({self.length}, {self.offset})"
 
 
 class Elsewhere(IoRequest[R]):

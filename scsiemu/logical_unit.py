@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scsiemu import asc
 from scsiemu.command import Buffer, Command, Completion, DataOutRequest, Steps, TaskState
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_emulation import Emulation, emulate
+from scsiemu.io_emulation import Emulation, emulate, write_in_pieces
 from scsiemu.io_requests import (
     PENDING,
     DataOut,
@@ -322,9 +322,10 @@ class LogicalUnit:
             return self.performer(request, command)
         if isinstance(request, Write):
             if request.data is None:
-                return self._fetch(command, request.length, atom=request.atom)
+                pieces = write_in_pieces(command, request)
+                return Emulation(pieces) if pieces else self._fetch(command, request.length, atom=request.atom)
         elif isinstance(request, DataOut):
-            return self._fetch(command, request.length, atom=1)
+            return self._fetch(command, request.length, request.offset, atom=1)
         elif isinstance(request, (LoadState, SaveState)):
             if self._state_performer is None:
                 return IoFailed(IoFault.UNSUPPORTED, "there is no state store")
@@ -367,28 +368,28 @@ class LogicalUnit:
 
     # --- Data-Out ----------------------------------------------------------------------------------------------
 
-    def _fetch(self, command: Command, length: int, *, atom: int) -> Any:
+    def _fetch(self, command: Command, length: int, offset: int = 0, *, atom: int) -> Any:
         """Data-Out of a command: at once where it came with it, else PENDING and a DataOutRequest."""
-        command.wanted = length
-        available = min(length, command.data_out_length)
+        end = offset + length
+        command.wanted = max(command.wanted, end)
+        available = min(end, command.data_out_length)
         available -= available % atom
-        if len(command.data_out) >= available:
-            return self._with_data(command, memoryview(command.data_out)[:available])
-        command.state = TaskState.DATA_OUT
-        command.data_out = bytes(command.data_out)
         come = len(command.data_out)
-        self.target.data_out_requests.append(DataOutRequest(command, come, available - come))
+        if come >= available:
+            return self._with_data(command, memoryview(command.data_out)[offset:available])
+        command.state = TaskState.DATA_OUT
+        command.data_out = bytes(command.data_out) if offset < come else b""
+        come = max(offset, come)
+        if command.buffer is not None and len(command.buffer) != available - offset:
+            command.buffer = None               # that of an earlier piece, else used again
+        self.target.data_out_requests.append(DataOutRequest(command, offset, come, available - come))
         return PENDING
 
     def data_out(self, command: Command) -> None:
         """The buffer of the command's DataOutRequest is full."""
         if command.state == TaskState.DATA_OUT and command.buffer is not None:
-            request = command.io_request
             answer = self._with_data(command, memoryview(command.buffer))
-            if isinstance(request, Write):
-                if answer is not PENDING:
-                    self.resume(command, answer)
-            else:
+            if answer is not PENDING:
                 self.resume(command, answer)
 
     def _with_data(self, command: Command, data: memoryview) -> Any:

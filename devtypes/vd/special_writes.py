@@ -15,7 +15,7 @@ from devtypes.vd.read_write import ReadWrite
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
-from scsiemu.io_requests import DataOut, Flush
+from scsiemu.io_requests import DataOut, Flush, Write
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sam import Status
 from scsiemu.sense import CheckCondition
@@ -135,7 +135,10 @@ class SpecialWrites(ReadWrite):
         size = self.block_size + (PI_SIZE if cdb.protect else 0)
         if command.data_out_length < blocks * size:     # a part would not be all or nothing
             raise CheckCondition(asc.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
-        return self.write_data(cdb, blocks, fua=bool(cdb.fua))
+        result = self.write_data(cdb, blocks, fua=bool(cdb.fua))
+        if isinstance(result, Write):
+            result.atom = result.length
+        return result
 
     # --- streams -----------------------------------------------------------------------------------------------
 

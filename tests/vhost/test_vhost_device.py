@@ -418,3 +418,26 @@ def test_loaded_by_entry_point() -> None:
     from transports.vhost.server import VhostTransport
 
     assert registry.load(registry.TRANSPORTS, "vhost") is VhostTransport
+
+
+def test_long_writes_in_pieces() -> None:
+    """Of writes that are fetched in pieces one piece at a time is held, and none waits for ever for the others."""
+    target, store = disk_target(blocks=4096)
+    data = b"".join(n.to_bytes(4, "big") for n in range(1 << 17))
+    bench = VhostBench((target,), (store,), VhostLimits(data_out_bytes=256 << 10))
+    try:
+        guest = ready(bench.connect())
+        bench.call(store.hold)
+        started = [
+            guest.start(0, WRITE_ONE[:2] + lba.to_bytes(4, "big") + bytes.fromhex("00040000"), data)
+            for lba in (0, 1024, 2048)
+        ]
+        bench.call(store.release)
+
+        assert all(not guest.finish(handle).status for handle in started)
+
+        cdb = READ_ONE[:2] + (2048).to_bytes(4, "big") + bytes.fromhex("00040000")
+        assert guest.execute(0, cdb, allocation=len(data)).data == data
+        assert bench.call(bench.transport.port.statistics)["data_out_bytes"] == 0
+    finally:
+        bench.close()

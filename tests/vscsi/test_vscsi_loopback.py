@@ -239,3 +239,18 @@ def test_client_events() -> None:
     assert link.client.statistics()["credits"] == 138
     link.hypervisor.announce(link.client_unit, TransportEvent.RESUMED)
     assert link.execute(0, bytes(6)).status in (0, 2)
+
+
+def test_loopback_long_write() -> None:
+    """A write that is fetched in pieces holds one of them at a time."""
+    here = ScsiTarget("--disk", "8M")
+    port = VscsiPort(here.target, limits=VscsiLimits(iu_length=512, data_out_bytes=256 << 10))
+    link = vscsi.loopback(here.target, port=port, memory=4 << 20)
+    while link.execute(0, bytes(6)).status:
+        pass
+    data = b"".join(n.to_bytes(4, "big") for n in range(1 << 18))
+
+    assert link.execute(0, WRITE[:7] + (2048).to_bytes(2, "big") + b"\0", data).good
+
+    assert link.execute(0, READ[:7] + (2048).to_bytes(2, "big") + b"\0", allocation=1 << 20).data == data
+    assert port.statistics()["data_out_bytes"] == 0

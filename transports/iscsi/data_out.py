@@ -197,6 +197,9 @@ class DataOutTable:
         """The device server wants Data-Out: grant it with R2Ts, at most MaxOutstandingR2T at a time."""
         command = request.command
         transfer = DataOutTransfer(command, request.offset, request.offset + request.length)
+        before = self._transfers.get(command.tag)       # an earlier piece of its Data-Out: R2TSN goes on
+        if before is not None:
+            transfer.r2t_sn = before.r2t_sn
         self._transfers[command.tag] = transfer
         if self._budget.take(request.length):
             self.grant(transfer, request)

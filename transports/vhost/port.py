@@ -129,6 +129,9 @@ class VhostPort:
         """Data-Out is wanted of a request: bring it, or keep it waiting while others hold too much."""
         if not request.alive:
             return
+        if request.held:        # an earlier piece, which is written
+            held, request.held = request.held, 0
+            self.released(held)
         if self._waiting or not self._room(wanted):
             self._waiting.append(wanted)
         else:
@@ -139,7 +142,7 @@ class VhostPort:
         return not used or used + wanted.length <= self.limits.data_out_bytes
 
     def _hold(self, request: Request, wanted: DataOutRequest) -> None:
-        request.held += wanted.length
+        request.held = wanted.length
         self._data_out_used += wanted.length
         request.fill(wanted)
 

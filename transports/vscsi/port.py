@@ -175,12 +175,14 @@ class VscsiPort:
             origin = request.command.origin
             if not isinstance(origin, Task):
                 self._tell(origin, "data_out_request", request)
-            elif not origin.alive:
-                continue
-            elif self._waiting or not self._room(request):
-                self._waiting.append(request)
-            else:
-                self._hold(origin, request)
+            elif origin.alive:
+                if origin.held:         # an earlier piece, which is written
+                    held, origin.held = origin.held, 0
+                    self.released(held)
+                if self._waiting or not self._room(request):
+                    self._waiting.append(request)
+                else:
+                    self._hold(origin, request)
 
     def _tell(self, origin: object, method: str, what: Any) -> None:
         """Another transport's command or function; of nobody, where its origin cannot be told."""
