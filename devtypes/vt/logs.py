@@ -85,6 +85,15 @@ class TapeLogs(Attributes):
         """LOG SELECT resets what is counted."""
         self.counted.reset()
 
+    def clear_alerts(self) -> None:
+        """LOG SELECT clears TapeAlert flags: TASER is zero (SSC-5 8.3.8)."""
+        self.alerts.clear()
+
+    def reset(self, kind: str) -> None:
+        """TapeAlert flags are cleared (SSC-5 4.2.20)."""
+        super().reset(kind)
+        self.alerts.clear()
+
     # --- errors ------------------------------------------------------------------------------------------------
 
     @log_page(0x02, "Write error counters", reset="reset_counted", available=_has(0x02), standard="SPC-5 7.3.8")
@@ -166,7 +175,9 @@ class TapeLogs(Attributes):
         """What the drive wants to be done: nothing, or to be cleaned."""
         return [LogParameter(0x0000, bytes((_CLEAN if self.cleaning_needed else _NO_RECOVERY,)))]
 
-    @log_page(0x2E, "TapeAlert", available=_has(0x2E), disable_save=False, standard="SSC-5 8.2.9")
+    @log_page(
+        0x2E, "TapeAlert", reset="clear_alerts", available=_has(0x2E), disable_save=False, standard="SSC-5 8.2.9",
+    )
     def log_tape_alert(self) -> Iterable[LogParameter]:
         """Each flag in a parameter of its own; a nexus is told of each once. DS is zero, as it was while it was
         reserved (SPC-3): software takes the first byte for the page code."""

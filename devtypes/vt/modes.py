@@ -60,7 +60,7 @@ DEVICE_CONFIGURATION: Final = ModePage(
 DEVICE_CONFIGURATION_EXTENSION: Final = ModePage(
     0x10, 0x01, "Device Configuration Extension",
     PageLayout(
-        "_:4 tarpf taser tarpc taplsd write_mode*:4 short_erase_mode:4 pews*:16 _:7 vcelbre* _:184"
+        "_:4 tarpf taser tarpc taplsd write_mode*:4 short_erase_mode:4 pews*:16 _:7 vcelbre _:184"
     ),
     standard="SSC-5 8.3.8",
 )

@@ -15,6 +15,7 @@ from iohandlers.memory import open_store
 from scsiemu import asc
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Read
+from scsiemu.sam import TaskManagementFunction
 from scsiemu.sense import SenseKey
 from scsiemu.testing.initiator import Initiator
 
@@ -180,6 +181,23 @@ def test_log_tape_alert_is_told_once() -> None:
     bench.do("LOAD UNLOAD")
 
     assert numbers(bench, 0x12)[0] == 0
+
+
+@pytest.mark.parametrize("how", ["LOG SELECT", "LOG SELECT of all pages", "reset"])
+def test_tape_alert_is_cleared(how: str) -> None:
+    """LOG SELECT with PCR and a reset clear the flags for everyone."""
+    bench = Bench(write_protect=True)
+    other = Initiator(bench.target, "iqn.2026-11.org.example:other")
+    bench.write(b"x")
+    if how == "reset":
+        bench.initiator.manage(TaskManagementFunction.LOGICAL_UNIT_RESET)
+    else:
+        assert bench.do("LOG SELECT", pcr=1, pc=3, page_code=0 if "all" in how else 0x2E).good
+    bench.initiator.clear_attentions()
+    other.clear_attentions()
+
+    assert numbers(bench, 0x12)[0] == 0
+    assert not any(log(bench, 0x2E, who=other)[9])
 
 
 @pytest.mark.parametrize(("number", "flags"), [(7, {7}), (32767, set(range(1, 65)))])
