@@ -199,24 +199,51 @@ def test_aws_bytes() -> None:
     assert bytes_of(image_of(AWS, [b"abc", None])) == b"\3\0\0\0\xa0\0abc" + b"\0\0\3\0\x40\0"
 
 
-def test_het_compressed_both_ways() -> None:
-    """Chunks of zlib, also as Bus-Tech has it, and of bzip2."""
-    parts = [(zlib.compress(b"a" * 500), 1), (bz2.compress(b"b" * 500), 2), (zlib.compress(b"c" * 500), 0x80)]
+def _het(flags: int, more: int, data: bytes, *, chunk: int = 65535) -> bytes:
+    """A block as Hercules leaves it: compressed first, then cut into chunks."""
     image, before = b"", 0
-    for packed, method in parts:
-        image += struct.pack("<HHBB", len(packed), before, 0xA0, method) + packed
-        before = len(packed)
+    for at in range(0, len(data), chunk):
+        piece = data[at : at + chunk]
+        ends = (0x80 if at == 0 else 0) | (0x20 if at + chunk >= len(data) else 0)
+        image += struct.pack("<HHBB", len(piece), before, ends | flags, more) + piece
+        before = len(piece)
+    return image
 
-    assert tape_of(HET, store_of(image)) == [b"a" * 500, b"b" * 500, b"c" * 500]
+
+@pytest.mark.parametrize("chunk", [65535, 30])
+@pytest.mark.parametrize(
+    ("flags", "more", "compress"), [(1, 0, zlib.compress), (2, 0, bz2.compress), (0, 0x80, zlib.compress)],
+    ids=["zlib", "bzip2", "Bus-Tech"],
+)
+def test_het_compressed(flags: int, more: int, compress: Any, chunk: int) -> None:
+    """A compressed block, in one chunk or in several."""
+    data = bytes(range(256)) * 4
+
+    assert tape_of(HET, store_of(_het(flags, more, compress(data), chunk=chunk))) == [data]
+
+
+def test_het_bytes() -> None:
+    """The method is in the first byte of flags; what does not become smaller is kept as it is."""
+    packed = zlib.compress(bytes(500), 4)
+
+    assert bytes_of(image_of(HET, [bytes(500), b"abc"])) == (
+        struct.pack("<HHBB", len(packed), 0, 0xA1, 0) + packed + struct.pack("<HHBB", 3, len(packed), 0xA0, 0) + b"abc"
+    )
 
 
 def test_het_bomb() -> None:
-    """A chunk that would become longer than a chunk can be is refused."""
-    packed = zlib.compress(bytes(1 << 20))
-    image = struct.pack("<HHBB", len(packed), 0, 0xA0, 1) + packed
+    """A block that would become longer than a block can be is refused."""
+    image = _het(1, 0, zlib.compress(bytes(1 << 24)))
 
     with pytest.raises(IoFailed, match="longer than"):
         read_pieces(HET, store_of(image))
+
+
+@pytest.mark.parametrize(("flags", "more"), [(3, 0), (1, 0x80), (0, 0x01)])
+def test_het_unknown_method(flags: int, more: int) -> None:
+    """A method that nobody has is refused."""
+    with pytest.raises(IoFailed, match="unknown method"):
+        read_pieces(HET, store_of(_het(flags, more, zlib.compress(b"x"))))
 
 
 # --- tgt ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""btape of Bacula, Amanda, mbuffer, buffer, pax, afio, bsdtar, dar, dds2tar, tar's rmt, cpio's mt and mtx's scsitape,
-unmodified: backup programs judge tape drives, and a library under them.
+"""btape of Bacula, Amanda, mbuffer, buffer, pax, afio, bsdtar, dar, dds2tar, tar's rmt, cpio's mt, mtx's scsitape and
+Hercules' tapecopy, unmodified: backup programs judge tape drives, and a library under them.
 
 btape (Debian's bacula-sd) is the program by which Bacula's users try whether a drive is good enough.
 """
@@ -187,6 +187,23 @@ tapestat -k 1 1 | grep -c '^st0 '
 """, "--tape", "8M")
 
     assert text.splitlines() == ["300", "1228800", "200", "819200", "0", "0", "1"]
+
+
+def test_tapecopy(shell: Callable[..., str], require_tool: Callable[..., str]) -> None:
+    """Hercules' tapecopy makes an AWSTAPE image of a tape up to its end of data, and a tape of the image."""
+    require_tool("tapecopy", "hercules")
+    text = shell("""
+head -c 200000 /dev/urandom > a
+dd if=a of=$TAPE bs=65535 2>/dev/null; mt weof 1; dd if=a of=$TAPE bs=80 count=3 2>/dev/null
+tapecopy $TAPE a.aws 2>/dev/null | grep -o 'Blocks=[0-9]*, Bytes=[0-9]*\\|(tapemark)'
+mt rewind; mt erase 0; tapecopy a.aws $TAPE >/dev/null 2>&1
+mt rewind; dd if=$TAPE bs=65535 2>/dev/null | cmp - a && echo same; mt fsf 1; dd if=$TAPE bs=80 2>/dev/null | wc -c
+""", "--tape", "8M")
+
+    assert text.splitlines() == [
+        "Blocks=4, Bytes=200000", "(tapemark)", "(tapemark)", "Blocks=3, Bytes=240", "(tapemark)", "(tapemark)",
+        "same", "240",
+    ]
 
 
 AMANDA = """

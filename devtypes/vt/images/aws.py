@@ -1,9 +1,9 @@
-"""AWSTAPE images of mainframe emulators, and HET: the same with compressed chunks (Hercules).
+"""AWSTAPE images of mainframe emulators, and HET: the same with compressed blocks (Hercules).
 
 A block is one or more chunks: a header of six bytes, then data. The header has the length of the chunk and that of
-the one before (16 bits each, little-endian), then two bytes of flags: 80h the first chunk of a block, 20h the last, 40h
-a tape mark; in HET the second byte says how a chunk is compressed: 01h zlib, 02h bzip2; 80h is zlib in images of
-Bus-Tech.
+the one before (16 bits each, little-endian), then two bytes of flags. In the first: 80h the first chunk of a block, 20h
+the last, 40h a tape mark; in HET how the block, all its chunks together, is compressed: 01h zlib, 02h bzip2. In the
+second 80h is zlib in images of Bus-Tech.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _MARK: Final = 0x40
 _LAST: Final = 0x20
 _ZLIB: Final = 0x01
 _BZIP2: Final = 0x02
+_METHOD: Final = 0x03
 _ZLIB_BUSTECH: Final = 0x80
 _CHUNK: Final = 0xFFFF
 _MOST: Final = (1 << 24) - 1        # bytes of a block on any tape of ours
@@ -43,7 +44,7 @@ class _Reader(ScanningReader):
         chunks: list[bytes] = []
         while True:
             at = self._scanner.position
-            flags, method, data = yield from self._chunk()
+            flags, more, data = yield from self._chunk()
             if flags & _MARK:
                 if chunks:
                     raise unusable(f"the block at byte {begin} has no end")
@@ -51,42 +52,42 @@ class _Reader(ScanningReader):
             if bool(flags & _FIRST) == bool(chunks):
                 wrong = "begins a block within another" if chunks else "goes on with a block that did not begin"
                 raise unusable(f"the chunk at byte {at} {wrong}")
-            chunks.append(_unpacked(data, method, at))
+            chunks.append(data)
             if sum(map(len, chunks)) > _MOST:
                 raise unusable(f"the block at byte {begin} has more than {_MOST} bytes")
             if flags & _LAST:
-                return TapeBlock(b"".join(chunks))
+                return TapeBlock(_unpacked(b"".join(chunks), flags & _METHOD, more, begin))
 
     def _chunk(self) -> Asking[tuple[int, int, bytes]]:
         at = self._scanner.position
         raw = yield from self._scanner.take(_HEADER.size)
         if len(raw) < _HEADER.size:
             raise unusable(f"the image ends within a chunk header, at byte {at}")
-        length, before, flags, method = _HEADER.unpack(raw)
+        length, before, flags, more = _HEADER.unpack(raw)
         if before != self._before:
             raise unusable(f"the chunk at byte {at} says that the one before has {before} bytes, it has {self._before}")
         self._before = length
         data = yield from self._scanner.take(length)
         if len(data) < length:
             raise unusable(f"the image ends within the chunk at byte {at}")
-        return flags, method, data
+        return flags, more, data
 
 
-def _unpacked(data: bytes, method: int, at: int) -> bytes:
-    """The data of a chunk; one that would be longer than a chunk can be is refused before it is."""
-    if not method:
+def _unpacked(data: bytes, method: int, more: int, at: int) -> bytes:
+    """The data of a block; one that would be longer than a block can be is refused before it is."""
+    if more & ~_ZLIB_BUSTECH or (method and more) or method == _METHOD:
+        raise unusable(f"the block at byte {at} is compressed by an unknown method, {method:02X}h and {more:02X}h")
+    if not method and not more:
         return data
     try:
-        if method in (_ZLIB, _ZLIB_BUSTECH):
-            whole = zlib.decompressobj().decompress(data, _CHUNK + 1)
-        elif method == _BZIP2:
-            whole = bz2.BZ2Decompressor().decompress(data, _CHUNK + 1)
+        if method == _BZIP2:
+            whole = bz2.BZ2Decompressor().decompress(data, _MOST + 1)
         else:
-            raise unusable(f"the chunk at byte {at} is compressed by an unknown method, {method:02X}h")
+            whole = zlib.decompressobj().decompress(data, _MOST + 1)
     except (zlib.error, OSError, EOFError) as error:
-        raise unusable(f"the chunk at byte {at} cannot be decompressed: {error}") from None
-    if len(whole) > _CHUNK:
-        raise unusable(f"the chunk at byte {at} becomes longer than {_CHUNK} bytes")
+        raise unusable(f"the block at byte {at} cannot be decompressed: {error}") from None
+    if len(whole) > _MOST:
+        raise unusable(f"the block at byte {at} becomes longer than {_MOST} bytes")
     return whole
 
 
@@ -100,9 +101,13 @@ class _Writer:
         if isinstance(piece, TapeMark):
             yield from self._chunk(_MARK, b"")
         elif isinstance(piece, TapeBlock):
-            data = bytes(piece.data)
+            data, method = bytes(piece.data), 0
+            if self._compress:
+                packed = zlib.compress(data, 4)
+                if len(packed) < len(data):
+                    data, method = packed, _ZLIB
             for at in range(0, len(data), _CHUNK):
-                flags = (_FIRST if at == 0 else 0) | (_LAST if at + _CHUNK >= len(data) else 0)
+                flags = method | (_FIRST if at == 0 else 0) | (_LAST if at + _CHUNK >= len(data) else 0)
                 yield from self._chunk(flags, data[at : at + _CHUNK])
         elif isinstance(piece, TapePartition):
             raise unusable("an AWS image has no partitions: read one, with -i partition=NUMBER")
@@ -110,12 +115,7 @@ class _Writer:
             raise unusable("an AWS image has blocks and filemarks only")
 
     def _chunk(self, flags: int, data: bytes) -> Asking[None]:
-        method = 0
-        if self._compress and data:
-            packed = zlib.compress(data, 4)
-            if len(packed) < len(data):
-                data, method = packed, _ZLIB
-        yield from self._image.append(_HEADER.pack(len(data), self._before, flags, method), data)
+        yield from self._image.append(_HEADER.pack(len(data), self._before, flags, 0), data)
         self._before = len(data)
 
     def finish(self) -> Asking[None]:
@@ -138,5 +138,5 @@ def _write_het(capabilities: StoreCapabilities, argument: UnitArgument) -> Askin
 
 
 AWS: Final = MediaFormat("tape", "an AWSTAPE image", (".aws",), read=_read, write=_write_aws)
-HET: Final = MediaFormat("tape", "an AWSTAPE image with compressed chunks, of Hercules", (".het",), read=_read,
+HET: Final = MediaFormat("tape", "an AWSTAPE image with compressed blocks, of Hercules", (".het",), read=_read,
                          write=_write_het)
