@@ -1,7 +1,7 @@
-"""The units of targets that are served, and their stores: made at the start, added, removed and resized later.
+"""The units of targets that are served, and their stores: added, removed, resized, and what is done to them by hand.
 
     control = Control(services, log=say, event=tell)
-    control.start(target, 0, plan)              # before anything is served
+    control.units.start(target, 0, plan)        # before anything is served
     unit = await control.add(target, None, "disk", "1G")
     await control.close()
 
@@ -19,13 +19,12 @@ from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 from scsiemu import asc
-from scsiemu._value import value
 from scsiemu.app.failure import Failure
-from scsiemu.app.units import flush_store, open_state, open_stores, option_names, plan_units
+from scsiemu.app.open_units import OpenStores, OpenUnits, open_plan
+from scsiemu.app.units import option_names, plan_units
 from scsiemu.command import Completion, Steps
 from scsiemu.errors import IoFailed, IoFault
 from scsiemu.events import Event, UnitRemoved
-from scsiemu.io_requests import Store
 from scsiemu.logical_unit import BackgroundTask, LogicalUnit
 from scsiemu.lun import is_well_known, to_text, unit_lun
 from scsiemu.media import AttendedDrive, Automation, ListMedia
@@ -39,23 +38,6 @@ __all__ = ["Control"]
 _LUNS: Final = 1 << 14          # of the flat space addressing method (SAM-5 4.7.7.3)
 _MOST_BYTES: Final = (1 << 63) - 1
 _ENDING: Final = "the server is about to end"
-
-
-@value
-class _Opened:
-    """The stores of a unit.
-
-    Args:
-        medium: None for units without a medium.
-        state: a state store of its own, if it has one.
-    """
-
-    medium: Store | None
-    state: Store | None
-
-    @property
-    def all(self) -> tuple[Store, ...]:
-        return tuple(store for store in (self.medium, self.state) if store is not None)
 
 
 @runtime_checkable
@@ -90,45 +72,25 @@ class Control:
         services: the transports at work by name, the first first; filled by whoever opens them.
         log: takes lines for the operator.
         event: takes what happened in a target, and tells all transports.
+
+    Attributes:
+        units: filled before anything is served.
     """
 
     def __init__(
         self, services: Mapping[str, Service], *, log: Callable[[str], None], event: Callable[[Target, Event], None]
     ) -> None:
+        self.units = OpenUnits(log)
         self._services = services
-        self._log = log
         self._event = event
-        self._stores: dict[LogicalUnit, _Opened] = {}
-        self._state: Store | None = None
         self._adding = asyncio.Lock()
         self._ending = False
         self._leaving: dict[LogicalUnit, asyncio.Future[None]] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self._closing: set[asyncio.Future[None]] = set()
 
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        """All that are open, the state store last."""
-        found = [store for opened in self._stores.values() for store in opened.all]
-        return (*found, *((self._state,) if self._state is not None else ()))
-
-    # --- the start and the end ---------------------------------------------------------------------------------
-
-    def open_state(self, path: str) -> None:
-        """Open the state store of all units. Raises Failure."""
-        self._state = open_state(path)
-
-    def start(self, target: Target, lun: int, plan: UnitPlan) -> None:
-        """Add a unit before targets are served. Raises Failure."""
-        opened = _open(plan)
-        try:
-            self._attach(target, lun, plan, opened)
-        except ValueError as error:
-            _close(opened)
-            raise Failure(f"LUN {lun} of {target.name}: {error}") from None
-
     async def close(self) -> None:
-        """Flush and close every store; the state store last. What still waits for a unit ends with Conflict."""
+        """Close the units. What still waits for one ends with Conflict."""
         self._ending = True
         for future in list(self._waiting):
             if not future.done():
@@ -137,37 +99,7 @@ class Control:
             pass                    # what is being opened is closed by whoever opened it
         if self._closing:
             await asyncio.wait(self._closing)
-        stores, self._stores = self._stores, {}
-        state, self._state = self._state, None
-        await asyncio.to_thread(self._close_all, stores, state)
-
-    def _close_all(self, stores: Mapping[LogicalUnit, _Opened], state: Store | None) -> None:
-        for unit, opened in stores.items():
-            self._flush_and_close(unit, opened)
-        if state is not None:
-            state.close()
-
-    def _flush_and_close(self, unit: LogicalUnit, opened: _Opened) -> None:
-        for store in opened.all:
-            try:
-                flush_store(store)
-            except IoFailed as failure:
-                self._log(f"{unit.target.name}: data may be lost, the last flush failed: {failure}")
-            store.close()
-
-    def _attach(self, target: Target, lun: int, plan: UnitPlan, opened: _Opened) -> LogicalUnit:
-        """Raises ValueError."""
-        medium, state = opened.medium, opened.state if opened.state is not None else self._state
-        server = plan.make(medium.capabilities if medium is not None else None)
-        unit = target.add_unit(
-            lun,
-            server,
-            performer=medium.submit if medium is not None else None,
-            state_performer=state.submit if state is not None else None,
-            capabilities=(lambda: medium.capabilities) if medium is not None else None,
-        )
-        self._stores[unit] = opened
-        return unit
+        await asyncio.to_thread(self.units.close)
 
     # --- while they are served ---------------------------------------------------------------------------------
 
@@ -183,9 +115,9 @@ class Control:
             try:
                 if self._ending:
                     raise Conflict(_ENDING)
-                unit = self._attach(target, lun, plan, opened)
+                unit = self.units.attach(target, lun, plan, opened)
             except ValueError:
-                await asyncio.to_thread(_close, opened)
+                await asyncio.to_thread(opened.close)
                 raise
             for store in opened.all:
                 self._first().add_store(store)
@@ -201,12 +133,10 @@ class Control:
         target.remove_unit(lun)
         self._settle(target)
         await gone
-        opened = self._stores.pop(unit, None)
-        if opened is None or not opened.all:
-            return
+        opened = self.units.detach(unit)
         for store in opened.all:
             self._first().remove_store(store)
-        closing = asyncio.ensure_future(asyncio.to_thread(self._flush_and_close, unit, opened))
+        closing = asyncio.ensure_future(asyncio.to_thread(self.units.flush_and_close, unit, opened))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await closing
@@ -429,7 +359,7 @@ def _free_lun(target: Target) -> int:
     raise Conflict(f"all {_LUNS} LUNs are in use")
 
 
-def _prepare(option: str, text: str) -> tuple[UnitPlan, _Opened]:
+def _prepare(option: str, text: str) -> tuple[UnitPlan, OpenStores]:
     """The plan of a unit and its stores, opened. May block. Raises ValueError."""
     if option not in option_names():
         raise ValueError(f"there is no unit {option!r}: it is one of {', '.join(option_names())}")
@@ -437,23 +367,6 @@ def _prepare(option: str, text: str) -> tuple[UnitPlan, _Opened]:
         plans = plan_units(option, text)
         if len(plans) != 1:
             raise ValueError(f"--{option} {text} asks for {len(plans)} units: one at a time can be added")
-        return plans[0], _open(plans[0])
+        return plans[0], open_plan(plans[0])
     except Failure as failure:
         raise ValueError(str(failure)) from None
-
-
-def _open(plan: UnitPlan) -> _Opened:
-    """Raises Failure."""
-    medium = open_stores(plan.store) if plan.store is not None else None
-    try:
-        return _Opened(medium, open_stores(plan.state) if plan.state is not None else None)
-    except Failure:
-        if medium is not None:
-            medium.close()
-        raise
-
-
-def _close(opened: _Opened) -> None:
-    """Close stores that nobody has used."""
-    for store in opened.all:
-        store.close()

@@ -23,10 +23,10 @@ from scsiemu import registry
 from scsiemu.app.arguments import add_unit_arguments
 from scsiemu.app.configuration import DEFAULT_IQN
 from scsiemu.app.failure import ExitCode, Failure
+from scsiemu.app.open_units import OpenUnits
 from scsiemu.app.service_plugins import service_declaration
 from scsiemu.app.terminal import LineLimiter, say
-from scsiemu.app.units import flush_store, open_state, open_stores, plan_units
-from scsiemu.errors import IoFailed
+from scsiemu.app.units import plan_units
 from scsiemu.events import InternalFailure, StoreFailed
 from scsiemu.io_requests import Store
 from scsiemu.services import Client, ConnectRequest
@@ -85,21 +85,26 @@ def command(arguments: argparse.Namespace) -> int:
         raise Failure("exec: no unit is given; add --disk SIZE or --url URL", ExitCode.USAGE)
     log = LineLimiter()
     nodes = _device_nodes(told=partial(_tell, log), keep_attentions=arguments.keep_attentions, warn=log)
-    units = _Units(arguments)
+    units = OpenUnits(log)
     try:
-        units.open()
         code = _run(nodes, units, arguments, words)
     finally:
         nodes.close()
-        units.close(log)
+        units.close()
     if code in (_NOT_FOUND, _NOT_EXECUTABLE) and not _is_there(words[0]):
         say(f"exec: the command {words[0]} is not there, or cannot be run")
     return code
 
 
-def _run(nodes: _DeviceNodes, units: _Units, arguments: argparse.Namespace, words: list[str]) -> int:
-    if units.target.units:
-        nodes.add_target(units.target, units.all_stores, initiators=arguments.initiators)
+def _run(nodes: _DeviceNodes, units: OpenUnits, arguments: argparse.Namespace, words: list[str]) -> int:
+    if arguments.state:
+        units.open_state(arguments.state)
+    target = Target(arguments.iqn, now=monotonic())
+    plans = [plan for name, text in arguments.placed for plan in plan_units(name, text)]
+    for lun, plan in enumerate(plans):
+        units.start(target, lun, plan)
+    if target.units:
+        nodes.add_target(target, units.stores, initiators=arguments.initiators)
     for url in arguments.url:
         try:
             nodes.add_client(partial(service_declaration().connect, ConnectRequest(url)))
@@ -111,57 +116,6 @@ def _run(nodes: _DeviceNodes, units: _Units, arguments: argparse.Namespace, word
         return nodes.run(words, {**os.environ, "SCSIEMU_NODES": ",".join(nodes.node_paths)})
     except OSError as error:
         raise Failure(f"exec: no device nodes: {error.strerror or error}") from None
-
-
-class _Units:
-    """The target of the command line, its stores open."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
-        self._state: Store | None = None
-        self.target = Target(arguments.iqn, now=monotonic())
-        self.stores: list[Store] = []
-
-    def open(self) -> None:
-        """Raises Failure."""
-        if self._arguments.state:
-            self._state = open_state(self._arguments.state)
-        plans = [plan for name, text in self._arguments.placed for plan in plan_units(name, text)]
-        for lun, plan in enumerate(plans):
-            store = open_stores(plan.store) if plan.store is not None else None
-            if store is not None:
-                self.stores.append(store)
-            state = self._state
-            if plan.state is not None:
-                state = open_stores(plan.state)
-                self.stores.append(state)
-            try:
-                server = plan.make(store.capabilities if store is not None else None)
-            except ValueError as error:
-                raise Failure(f"LUN {lun}: {error}") from None
-            self.target.add_unit(
-                lun,
-                server,
-                performer=store.submit if store is not None else None,
-                state_performer=state.submit if state is not None else None,
-                capabilities=partial(getattr, store, "capabilities") if store is not None else None,
-            )
-
-    @property
-    def all_stores(self) -> list[Store]:
-        """Those of the units and that of state: whose late answers are to be fetched."""
-        return self.stores + ([self._state] if self._state is not None else [])
-
-    def close(self, log: Callable[[str], None]) -> None:
-        """Flush and close the stores."""
-        for store in self.stores:
-            try:
-                flush_store(store)
-            except IoFailed as failure:
-                log(f"data may be lost, the last flush failed: {failure}")
-            store.close()
-        if self._state is not None:
-            self._state.close()
 
 
 def _device_nodes(**options: Any) -> _DeviceNodes:

@@ -93,9 +93,9 @@ class Serving:
         configuration = self._configuration
         declarations = {service.name: service_declaration(service.name) for service in configuration.services}
         if configuration.state:
-            self._control.open_state(configuration.state)
+            self._control.units.open_state(configuration.state)
         offers = tuple(self._offer(target, tuple(declarations.values())) for target in configuration.targets)
-        stores = self._control.stores
+        stores = self._control.units.stores
         for service in configuration.services:
             request = ServiceRequest(
                 service.listeners, offers, () if self._services else stores, configuration.limits, self._log,
@@ -127,7 +127,7 @@ class Serving:
         now = monotonic()
         target = Target(name, now=now, epoch=now - time())
         for lun, plan in enumerate(configuration.units):
-            self._control.start(target, lun, plan)
+            self._control.units.start(target, lun, plan)
         target.add_unit(REPORT_LUNS_LUN, ReportLunsUnit())
         return Offer(target, configuration.access, configuration.authentication)
 
