@@ -13,7 +13,8 @@ from scsiemu.object_requests import ObjectTransaction
 from scsiemu.sense import CheckCondition, FieldPointer
 
 __all__ = [
-    "CAPABILITY_1", "CAPABILITY_2", "Permission", "capability_refusal", "check_capability", "parse_capability",
+    "CAPABILITY_1", "CAPABILITY_2", "Permission", "capability_refusal", "check_capability", "check_range",
+    "parse_capability",
 ]
 
 _COMMON: Final = (
@@ -103,9 +104,16 @@ def check_capability(
     if version == 2 and kind:
         if capability.boot_epoch and capability.boot_epoch != boot_epoch:
             raise capability_refusal(version, "boot_epoch")
-        first, length = capability.range_start, capability.range_length
-        if length not in (0, _NO_LIMIT) and any(at < first or at + n > first + length for at, n in extents):
-            raise capability_refusal(version, "range_start")
+        check_range(capability, extents, version=version)
+
+
+def check_range(capability: CdbFields, extents: tuple[tuple[int, int], ...], *, version: int) -> None:
+    """Refuse ranges of data that are not within what a capability allows. Raises CheckCondition."""
+    if version == 1 or not (capability.format and capability.descriptor_type):
+        return
+    first, length = capability.range_start, capability.range_length
+    if length not in (0, _NO_LIMIT) and any(at < first or at + n > first + length for at, n in extents):
+        raise capability_refusal(version, "range_start")
 
 
 def capability_refusal(version: int, field: str) -> CheckCondition:

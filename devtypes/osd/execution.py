@@ -38,7 +38,7 @@ from devtypes.osd.attribute_pages import (
     stamp,
     total_capacity,
 )
-from devtypes.osd.capability import Permission, capability_refusal, check_capability, parse_capability
+from devtypes.osd.capability import Permission, capability_refusal, check_capability, check_range, parse_capability
 from devtypes.osd.continuation import Segment
 from devtypes.osd.guard import Guard
 from devtypes.osd.objects import PAGE_BASE, ROOT, ObjectRef
@@ -249,6 +249,10 @@ class Work:
         for page, number in wanted:
             if page != CURRENT_COMMAND and not {(page, number), (page, ALL)} & allowed:
                 raise capability_refusal(self.version, "attributes_access")
+
+    def check_range(self, offset: int, length: int) -> None:
+        """Refuse data that the capability does not reach, where the object alone says which it is."""
+        check_range(self._guard.capability, ((offset, length),), version=self.version)
 
     def check_extension(self, ref: ObjectRef, needed: int) -> None:
         """Refuse an object beside that of the command, unless an extension capability of the segment allows it (OSD-2

@@ -101,6 +101,7 @@ class ObjectCommands(OsdBase):
         def function(work: Work) -> bytes:
             work.require(work.ref)
             work.append_address = work.tx.length(work.ref.pid, work.ref.oid)
+            work.check_range(work.append_address, cdb.length)
             return _write(work, work.ref, ((work.append_address, cdb.length),))
 
         return self.carry_out(command, cdb, _user(cdb), function, Permission.APPEND, data_length=cdb.length)

@@ -175,6 +175,18 @@ def test_security_capability_fields(fields: dict[str, int], at: int) -> None:
     assert osd.do("READ", USER, PID, PID, length=0, capability_fields={"boot_epoch": 1, "range_length": 9}).good
 
 
+def test_security_append_range() -> None:
+    """APPEND writes behind the logical length: that has to be within the allowed range, too."""
+    osd = Signer(2).ready()
+    allowed = {"capability_fields": {"range_start": 2, "range_length": 8}}
+    assert pointer(osd.do("APPEND", USER, PID, PID, data=b"12345", length=5, **allowed).sense).byte == 176
+    assert osd.do("WRITE", USER, PID, PID, data=b"12", length=2).good
+    assert osd.do("APPEND", USER, PID, PID, data=b"345", length=3, **allowed).good
+    assert pointer(osd.do("APPEND", USER, PID, PID, data=b"678901", length=6, **allowed).sense).byte == 176
+
+    assert osd.do("READ", USER, PID, PID, length=20, data_in=20).data == b"12345"
+
+
 def test_security_policy_permission() -> None:
     """Setting attributes of a policy/security page takes the permission POL/SEC."""
     osd = Signer(2).ready()
