@@ -167,7 +167,7 @@ class Information(TrayCommands):
         elif cdb.address_type == 1 and cdb.address == 0 and disc.kind.is_cd:
             start = LEAD_IN_START if disc.last_session == 1 else disc.sessions[-1].next_start - CD_PREGAP - LEAD_IN
             lead_in = self.new_track(disc, 0, disc.last_session, start, start, "mode1")
-            return lead_in if not disc.finalized else None
+            return None if disc.finalized or disc.random else lead_in
         elif cdb.address_type == 1 and cdb.address == _INVISIBLE:
             found = next((track for track in tracks if self.is_open(track)), None)
         elif cdb.address_type == 1:

@@ -32,6 +32,7 @@ _NEGATIVE: Final = (1 << 32) - 450150
 _MOST_TRACKS_CD: Final = 99
 _MOST_TRACKS: Final = 153
 _INVISIBLE: Final = (0, 0xFF)
+_ANY_MEDIUM: Final = range(4)           # close functions that random media take, whether they do anything or not
 
 
 class CloseFunction:
@@ -179,7 +180,7 @@ class Writing(Recorder):
         disc = self.check_recordable(command)
         function = cdb.function
         if disc.random:
-            if function > CloseFunction.FINALIZE_RESTRICTED and not disc.kind.plus:
+            if function not in (*_ANY_MEDIUM, *self._functions(disc)):
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="function")
             if function != CloseFunction.SESSION or (border := open_border(disc)) is None:
                 return self._synchronize()

@@ -360,6 +360,9 @@ def test_random_media(kind: str, number: int, profile: int) -> None:
     packet = {"cd-rw": 32, "dvd-rw": 16}.get(kind)
     assert burner.track(1)["flags"] >> 4 & 3 == (3 if packet else 0)
     assert burner.write(3200, image(8)) == (asc.INVALID_PACKET_SIZE if packet else None)
+    assert [burner.close(function) for function in (1, 4, 7)] == [None, *[asc.INVALID_FIELD_IN_CDB] * 2]
+    lead_in = burner.do("READ TRACK INFORMATION", address_type=1, address=0, allocation_length=48)
+    assert lead_in.code == asc.INVALID_FIELD_IN_CDB
 
 
 def test_dvd_r_dl_layer_jump() -> None:
