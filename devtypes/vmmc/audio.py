@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from devtypes.vmmc import layouts
-from devtypes.vmmc.disc import Disc
+from devtypes.vmmc.disc import CD_PREGAP, Disc
 from devtypes.vmmc.read import INCOMPATIBLE_MEDIUM
 from devtypes.vmmc.read_cd import ReadCd
 from devtypes.vmmc.sector import msf_to_lba
@@ -257,8 +257,8 @@ class AudioPlay(ReadCd):
         if track is None:
             return bytes((1, 0, 0, 0)) + address(at, msf=msf) + address(0 if not msf else -150, msf=msf)
         relative = at - track.start
-        if msf:             # MSF relative to the track counts from 00:00:00, without the lead of 2 seconds
-            relative -= 150
+        if msf:     # from 00:00:00, without the lead of 2 seconds; in a pause it counts down (ECMA-130 22.3.3.2)
+            relative = (relative if relative >= 0 else -1 - relative) - CD_PREGAP
         head = bytes((1, 0x10 | track.control, track.number, track.index_of(at)))
         return head + address(at, msf=msf) + address(relative, msf=msf)
 

@@ -179,6 +179,18 @@ def test_audio_plays_on_the_clock() -> None:
     assert Bench().do("PLAY AUDIO(10)", lba=0, transfer_length=1).code == asc.ILLEGAL_MODE_FOR_THIS_TRACK
 
 
+def test_audio_time_in_a_pause() -> None:
+    """In the pause before a track the time relative to it counts down, as Q has it; the address is negative."""
+    bench = audio()
+    assert bench.do("PLAY AUDIO MSF", start_s=0, end_s=3).good
+    bench.target.advance(bench.target.now + 1)
+
+    for msf, absolute, relative in ((1, 0x00000100, 0x0000004A), (0, -75, -75)):
+        data = bench.data("READ SUB-CHANNEL", subq=1, parameter_list=1, msf=msf, allocation_length=16)
+        assert data[7] == 0
+        assert struct.unpack(">ii", data[8:16]) == (absolute, relative)
+
+
 @pytest.mark.parametrize(("direct", "end"), [(0, 299), (1, 0)], ids=["forward", "back"])
 def test_audio_scan_ends(direct: int, end: int) -> None:
     """SCAN goes at eight times the speed, as the mechanism state tells, and is completed at either end of the audio."""
