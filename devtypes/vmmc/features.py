@@ -48,7 +48,7 @@ class Feature:
         version: of its descriptor.
         data: additional data, a multiple of four bytes; asked with the drive.
         profiles: with which it is current; None: always, it persists.
-        needs_room: current only while the disc takes data.
+        needs_room: current only while the disc takes data and the drive writes.
         state: what else must be so of the disc.
     """
 
@@ -180,6 +180,10 @@ class Features(Events):
             self._told = now
             self.tell_change()
 
+    def software_protected(self) -> bool:
+        """Whether the drive writes nothing until its power goes or that is taken back."""
+        return False
+
     @property
     def current_profile(self) -> int:
         """The profile of the disc, 0 without one."""
@@ -191,7 +195,7 @@ class Features(Events):
             return True
         if self.disc is None or self.current_profile not in feature.profiles:
             return False
-        if feature.needs_room and not self.disc.takes_data:
+        if feature.needs_room and (not self.disc.takes_data or self.software_protected()):
             return False
         return feature.state is None or feature.state(self.disc)
 

@@ -129,8 +129,7 @@ class Recorder(OpticalModes):
             self.end_rehearsal()
         if page.key == WRITE_PARAMETERS.key and fields.write_type != WriteType.RAW:
             self.raw = None
-        if page.key == WRITE_PARAMETERS.key:
-            self.tell_features()                # a blank DVD-R DL has a profile by the write type
+        self.tell_features()        # a blank DVD-R DL has a profile by the write type; software write protection
 
     def disc_arrives(self) -> None:
         """What a power cut left of packets and ECC blocks is ended as what is in the cache is."""

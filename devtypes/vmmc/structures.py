@@ -102,10 +102,6 @@ class DiscStructures(Information):
             forms |= {0xC0: self._write_protection}
         return dict(sorted(forms.items()))
 
-    def software_protected(self) -> bool:
-        """Whether the drive writes nothing until its power goes or that is taken back."""
-        return False
-
     def _write_protection(self, disc: Disc) -> bytes:
         return bytes((self.software_protected() * WriteProtection.SOFTWARE | _persistent(disc), 0, 0, 0))
 

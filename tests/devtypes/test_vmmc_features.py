@@ -205,6 +205,19 @@ def test_features_change_with_write_protection() -> None:
         assert events(burner.initiator, CHANGE) == ["02000001"]
 
 
+def test_features_change_with_software_write_protection() -> None:
+    """While SWPP of mode page 1Dh is set nothing is written: features that write are not current."""
+    burner = formatted("dvd+rw")
+    before = features(burner, rt=1)
+    events(burner.initiator, CHANGE)
+
+    for bit, gone in ((1, {0x0020, 0x0023}), (0, set())):
+        sent = bytes(8) + bytes((0x1D, 10, 0, 0, bit, 0, 1, 0x2C, 2, 0x58, 0, 0))
+        assert burner.do("MODE SELECT(10)", pf=1, parameter_list_length=len(sent), data_out=sent).good
+        assert events(burner.initiator, CHANGE) == ["02000001"]
+        assert set(before) - set(features(burner, rt=1)) == gone
+
+
 def test_features_change_with_the_write_type() -> None:
     """A blank DVD-R DL has the profile that the write type gives it."""
     burner = Burner("dvd-r-dl")
