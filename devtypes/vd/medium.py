@@ -34,6 +34,7 @@ class PowerCondition:
     ACTIVE: Final = 0x1
     IDLE: Final = 0x2
     STANDBY: Final = 0x3
+    LU_CONTROL: Final = 0x7
     FORCE_IDLE: Final = 0xA
     FORCE_STANDBY: Final = 0xB
 
@@ -105,12 +106,17 @@ class Medium(Geometry):
     )
     def start_stop_unit(self, command: Command, cdb: CdbFields) -> Result:
         """Power conditions; without one: start, stop, load, eject."""
+        if cdb.power_condition_modifier:        # of idle and standby there are idle_a and standby_z alone
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="power_condition_modifier")
         if cdb.power_condition:
-            # START and LOEJ are ignored then (SBC-4 5.31). Codes without a meaning here (LU_CONTROL: there
-            # are no timers to hand control to; obsolete SLEEP; the rest) leave the power condition as it is.
+            # START and LOEJ are ignored then (SBC-4 5.31). LU_CONTROL has no timers to hand control to.
             entered = _ENTERED.get(cdb.power_condition)
             if entered is not None:
+                self._spin_up()
                 self.enter_power_condition(entered)
+            elif cdb.power_condition != PowerCondition.LU_CONTROL and not self.config.removable:
+                # Obsolete or reserved. Removable disks take all of them: libiscsi's PwrCnd wants that of them.
+                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="power_condition")
             return Completion()
         if cdb.loej:
             self._check_removal()
@@ -138,10 +144,14 @@ class Medium(Geometry):
     def _start(self, command: Command, *, load: bool) -> None:
         if load and not self.present:
             self.load(by=command)
+        self._spin_up()
+        self.enter_power_condition(PowerCondition.ACTIVE)
+
+    def _spin_up(self) -> None:
+        """No longer stopped: any power condition that is asked for ends that (SBC-4 4.20)."""
         if self.stopped:
             self.stopped = False
             self.counters.start_stop_cycles += 1
-        self.enter_power_condition(PowerCondition.ACTIVE)
 
     def _stop_steps(self, *, eject: bool, flush: bool) -> Steps:
         if flush and self.present:

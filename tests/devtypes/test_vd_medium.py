@@ -10,7 +10,7 @@ from vd_bench import Bench
 from scsiemu import asc
 from scsiemu.logical_unit import BackgroundTask
 from scsiemu.sam import TaskManagementFunction
-from scsiemu.sense import SenseCode
+from scsiemu.sense import FieldPointer, SenseCode
 from scsiemu.testing.initiator import Initiator
 
 BLOCK = 512
@@ -126,19 +126,57 @@ def test_power_condition(condition: int, code: object) -> None:
     assert page[4:12] == bytes((0, 1, 3, 4)) + (1).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("code", [4, 5, 7, 15])
-def test_power_condition_without_a_meaning(code: int) -> None:
-    """LU_CONTROL without timers, obsolete and reserved codes leave the power condition as it is."""
+def is_in_standby(bench: Bench) -> bool:
+    """What REQUEST SENSE tells."""
+    wanted = asc.STANDBY_CONDITION_ACTIVATED_BY_COMMAND
+    return bench.do("REQUEST SENSE").data[12:14] == bytes((wanted.asc, wanted.ascq))
+
+
+@pytest.mark.parametrize("code", [4, 5, 6, 8, 9, 12, 13, 14, 15])
+def test_power_condition_reserved(code: int) -> None:
+    """Obsolete and reserved codes are refused and leave the power condition as it is (SBC-4 5.31). libiscsi's PwrCnd asks
+    removable disks for each of them and wants GOOD, and a medium that stays."""
+    bench, removable = Bench(), Bench(removable=True)
+    for each in (bench, removable):
+        assert each.do("START STOP UNIT", power_condition=3).good
+
+    result = bench.do("START STOP UNIT", power_condition=code)
+    assert (result.code, result.sense.specific) == (asc.INVALID_FIELD_IN_CDB, FieldPointer(4, 7))
+    assert removable.do("START STOP UNIT", power_condition=code, loej=1).good
+    assert is_in_standby(bench)
+    assert is_in_standby(removable)
+    assert removable.do("TEST UNIT READY").good
+
+
+def test_power_condition_lu_control() -> None:
+    """LU_CONTROL hands control to timers; there are none, so it leaves the power condition as it is."""
     bench = Bench()
     assert bench.do("START STOP UNIT", power_condition=3).good
 
-    assert bench.do("START STOP UNIT", power_condition=code).good
-
-    sense = bench.do("REQUEST SENSE").data
-    wanted = asc.STANDBY_CONDITION_ACTIVATED_BY_COMMAND
-    assert (sense[12], sense[13]) == (wanted.asc, wanted.ascq)
+    assert bench.do("START STOP UNIT", power_condition=7).good
+    assert is_in_standby(bench)
     assert bench.do("START STOP UNIT", power_condition=1).good
     assert bench.do("REQUEST SENSE").data[12] == 0
+
+
+@pytest.mark.parametrize("condition", [0, 1, 2, 3, 10, 11])
+def test_power_condition_modifier(condition: int) -> None:
+    """There are no idle_b, idle_c and standby_y (SBC-4 5.31): a modifier is refused."""
+    bench = Bench()
+
+    result = bench.do("START STOP UNIT", power_condition=condition, power_condition_modifier=1, start=1)
+    assert (result.code, result.sense.specific) == (asc.INVALID_FIELD_IN_CDB, FieldPointer(3, 3))
+    assert bench.do("REQUEST SENSE").data[12] == 0
+
+
+@pytest.mark.parametrize("condition", [1, 2, 3])
+def test_power_condition_ends_stop(condition: int) -> None:
+    """SBC-4 4.20: a stopped unit goes to the power condition that it is asked for, and reads again."""
+    bench = Bench()
+    assert bench.do("START STOP UNIT", start=0).good
+
+    assert bench.do("START STOP UNIT", power_condition=condition).good
+    assert bench.do("READ(10)", transfer_length=1).good
 
 
 def test_operator_waits_for_a_format() -> None:
