@@ -199,6 +199,9 @@ class DeviceServer:
                 return self._advance(command, answer)
             if request.__class__ is DataOut:
                 assert command.operation is not None
+                if len(answer) < command.wanted:
+                    # A part of a list would be another list (SPC-5 4.3.1): nothing of it is done.
+                    raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
                 command.parameter_list = bytes(answer)
                 return self._perform(command, command.operation)
             if isinstance(answer, IoFailed):
