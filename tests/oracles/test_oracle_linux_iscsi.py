@@ -220,7 +220,7 @@ step same same
 
 writes
 step under_way_2 wait_for 5 grep -q out /tmp/writes
-echo "=== want break"
+echo "=== want die"
 step written_2 wait_for 30 written
 step same_2 same
 step reconnected iscsiadm -m session -P 1
@@ -244,25 +244,26 @@ BROKEN = (
 
 
 def test_linux_iscsi_changes(require_tool: Callable[[str], str], tmp_path: Path) -> None:
-    """Units come, grow and go; the target restarts, loses a connection, stays away too long; no write is lost."""
+    """Units come, grow and go; the target restarts, is killed, stays away too long; no write is lost."""
     for tool in (QEMU, "lsscsi", "sg_persist", "mkfs.ext4", "e2fsck"):
         require_tool(tool)
-    with LivingTarget("iqn.2026-11.test:living") as living:
-        port = living.serve_iscsi()
-
-        def start() -> None:
-            living.serve_iscsi(port)
+    options = ("--iqn", "iqn.2026-11.test:living", "--disk", f"{tmp_path}/image,size=32M")
+    with LivingTarget(tmp_path / "http", *options) as living:
 
         def restart() -> None:
             living.stop()
-            start()
+            living.start()
+
+        def die() -> None:
+            living.kill()
+            living.start()
 
         steps = boot_initiator(
-            tmp_path, str(port), CHANGES, programs=["lsscsi", "sg_persist", "mkfs.ext4", "e2fsck"],
+            tmp_path, str(living.port), CHANGES, programs=["lsscsi", "sg_persist", "mkfs.ext4", "e2fsck"],
             wanted={
                 "add": lambda: living.add_disk(3, 8192), "grow": lambda: living.resize(3, 16384),
-                "remove": lambda: living.remove(3), "break": living.break_connections, "restart": restart,
-                "stop": living.stop, "start": start,
+                "remove": lambda: living.remove(3), "restart": restart, "die": die,
+                "stop": living.stop, "start": living.start,
             },
         )
 
