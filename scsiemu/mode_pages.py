@@ -257,9 +257,8 @@ def _parse_header(data: bytes, *, ten: bool) -> tuple[ModeHeader, int]:
 
 
 def _page_at(pages: ModePages, data: bytes, at: int) -> tuple[ModePage, int]:
-    """The page whose header is at an offset, and where its fields start."""
-    if data[at] & 0x80:  # PS is reserved in MODE SELECT (SPC-5 7.5.6)
-        raise _invalid(at, FieldPointer(0, 7))
+    """The page whose header is at an offset, and where its fields start. PS is reserved here (SPC-5 7.5.6), and is not
+    looked at: initiators give back what MODE SENSE returned."""
     sub_page = bool(data[at] & 0x40)
     start = at + (4 if sub_page else 2)
     if start > len(data):

@@ -202,10 +202,11 @@ class Attributes(Densities):
         return Completion()
 
     def _parse_attributes(self, data: bytes) -> list[tuple[AttributeKind, Attribute]]:
-        """The attributes of a parameter list. Raises CheckCondition at the first that cannot be taken (SPC-5 7.4.1)."""
-        if len(data) < 4 or int.from_bytes(data[:4], "big") > len(data) - 4:
+        """The attributes of a parameter list. Raises CheckCondition at the first that cannot be taken (SPC-5 7.4.1).
+        PARAMETER DATA LENGTH is ignored: LTFS counts itself in it."""
+        end = len(data)
+        if end < 4:
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
-        end = 4 + int.from_bytes(data[:4], "big")
         at, last = 4, -1
         found = []
         while at < end:

@@ -173,6 +173,7 @@ def _modes() -> _Asking:
     found: dict[str, Any] = {
         "compression": len(compression) > 2 and bool(compression[2] & 0x40),
         "most_partitions": min(partition[2] + 1, 64) if len(partition) > 2 else 1,
+        "partition_units": partition[6] & 0x0F if len(partition) > 6 and partition[4] >> 3 & 3 == 3 else 0,
         "mode_pages_without": tuple(code for code in known if code not in pages),
     }
     if found["compression"]:

@@ -16,6 +16,7 @@ from scsiemu.sense import CheckCondition, SenseKey
 __all__ = ["Formatting"]
 
 _POSITION_PAST_BEGINNING: Final = asc.with_key(asc.POSITION_PAST_BEGINNING_OF_MEDIUM, SenseKey.ILLEGAL_REQUEST)
+_CANNOT_FORMAT: Final = asc.with_key(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM, SenseKey.DATA_PROTECT)
 _THE_REST: Final = 0xFFFF
 
 
@@ -61,7 +62,7 @@ class Formatting(TapeModes):
         if self.position[:2] != (0, 0):
             raise CheckCondition(_POSITION_PAST_BEGINNING)
         if self.tape.worm and not self.tape.blank():
-            raise CheckCondition(asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM)
+            raise CheckCondition(_CANNOT_FORMAT)
         if self.append_only and not self.tape.blank() and self.may_overwrite != "format":
             raise CheckCondition(asc.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
 

@@ -77,8 +77,9 @@ MEDIUM_CONFIGURATION: Final = ModePage(
 _DESCRIPTOR: Final = struct.Struct(">BBHBBH")
 _WRITE_PROTECTED: Final = 0x80
 _SAME_DENSITY: Final = (0x00, 0x7F)         # default; no change from the previous density (SSC-5 8.3.1)
-_MEGABYTES: Final = 2                       # PSUM
-_MEGABYTE: Final = 1 << 20
+_MEBIBYTES: Final = 2                       # PSUM
+_UNITS: Final = 3                           # as PARTITION UNITS says
+_MEBIBYTE: Final = 1 << 20
 _UNKNOWN_SIZE: Final = 0xFFFF
 
 
@@ -228,15 +229,17 @@ class TapeModes(Spacing):
         """The medium partition page tells of the medium that was loaded or formatted, until MODE SELECT changes it."""
         if (0x11, 0x00) not in self.mode_pages.pages:
             return
+        exponent = self.kind.partition_units
+        unit = 10**exponent if exponent else _MEBIBYTE
         sizes = {
-            f"partition_size_{number}": min(-(-cartridge.size(number) // _MEGABYTE), _UNKNOWN_SIZE)
+            f"partition_size_{number}": min(-(-cartridge.size(number) // unit), _UNKNOWN_SIZE)
             if number < cartridge.partitions else 0
             for number in range(self.kind.most_partitions)
         }
         extra = min(cartridge.partitions - 1, self.kind.most_partitions - 1)
         self.mode_pages.set(
-            0x11, additional_partitions_defined=extra, fdp=0, sdp=0, idp=0, clear=0, addp=0, psum=_MEGABYTES,
-            partition_units=0, **sizes,
+            0x11, additional_partitions_defined=extra, fdp=0, sdp=0, idp=0, clear=0, addp=0,
+            psum=_UNITS if exponent else _MEBIBYTES, partition_units=exponent, **sizes,
         )
 
     def _threaded(self, cartridge: TapeMedium) -> None:

@@ -96,6 +96,7 @@ class Personality:
         media: kinds of cartridges.
         without: names of operations that it has not.
         most_partitions: including the first.
+        partition_units: in which the medium partition page tells sizes, as an exponent of 10; 0 for MiB.
         shortest_block, longest_block, granularity: READ BLOCK LIMITS; granularity is an exponent of 2.
         compression: capable of it (page 0Fh, DCC).
         compression_algorithm: COMPRESSION ALGORITHM that page 0Fh names.
@@ -116,6 +117,7 @@ class Personality:
     media: tuple[MediumKind, ...] = ()
     without: tuple[str, ...] = ()
     most_partitions: int = 4
+    partition_units: int = 0
     shortest_block: int = 1
     longest_block: int = 0xFFFFFF
     granularity: int = 0
@@ -140,6 +142,8 @@ class Personality:
             raise ValueError("a personality has at least one density and one kind of medium")
         if not 1 <= self.most_partitions <= 64:
             raise ValueError("most_partitions: 1 to 64")
+        if not 0 <= self.partition_units <= 15:
+            raise ValueError("partition_units: an exponent of 10 of up to 15")
         if not 0 < self.shortest_block <= self.longest_block <= 0xFFFFFF:
             raise ValueError("blocks have 1 to FFFFFFh bytes")
         if not 0 <= self.granularity <= 16:

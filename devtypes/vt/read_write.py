@@ -29,6 +29,8 @@ from scsiemu.sense import CheckCondition, SenseCode, SenseKey
 __all__ = ["ReadWrite"]
 
 _VOLUME_OVERFLOW: Final = asc.with_key(asc.END_OF_PARTITION_MEDIUM_DETECTED, SenseKey.VOLUME_OVERFLOW)
+# ABORTED COMMAND is that of disks (SSC-5 4.2.19).
+_GUARD_CHECK_FAILED: Final = asc.with_key(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, SenseKey.HARDWARE_ERROR)
 # Sense keys of a block that is there but cannot be had: the residual is told with them.
 _UNREADABLE: Final = (SenseKey.MEDIUM_ERROR, SenseKey.DATA_PROTECT)
 
@@ -325,7 +327,7 @@ class ReadWrite(Loading):
             if not self.buffered:
                 yield from self.synchronize()
         if transfer.guard_failed:
-            raise CheckCondition(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, information=transfer.residual)
+            raise CheckCondition(_GUARD_CHECK_FAILED, information=transfer.residual)
         if transfer.overflowed:
             yield from self.synchronize()
             raise CheckCondition(_VOLUME_OVERFLOW, eom=True, information=transfer.residual)

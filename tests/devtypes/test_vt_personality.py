@@ -147,3 +147,26 @@ def test_personality_generations(drive: int, cartridge: int, reads: bool, writes
         assert bench.do("MODE SENSE(6)", page_code=0x3F).data[4] == density
     else:
         assert written.code == asc.with_key(asc.CANNOT_WRITE_MEDIUM_INCOMPATIBLE_FORMAT, 7)
+
+
+def test_personality_partitions_as_ltfs_makes_them() -> None:
+    """mkltfs gives the medium partition page back with one more partition, of 1 in the units that the drive tells: the
+    index partition has 1 GB, the other one the rest."""
+    bench = Bench(personality=load_personality("lto8"), size=4 << 30)
+    page = bytearray(bench.do("MODE SENSE(10)", page_code=0x11, allocation_length=255).data)
+    assert page[16 + 4] >> 3 & 3 == 3
+    page[:2] = bytes(2)
+    page[16 + 3] = 1                                    # additional partitions defined
+    page[16 + 4] = 0x20 | page[16 + 4] & 0x1F           # IDP
+    page[16 + 6] = 9
+    page[16 + 8 :] = bytes((0, 1, 0xFF, 0xFF)) + bytes(len(page) - 28)
+    assert bench.do("MODE SELECT(10)", pf=1, data_out=bytes(page)).good
+    assert bench.do("FORMAT MEDIUM", format=1).good
+
+    tape = bench.drive.tape
+    assert tape.partitions == 2
+    assert tape.size(0) == 10**9
+    assert tape.size(1) > 3 * 10**9
+    assert bench.do("MODE SENSE(10)", page_code=0x11, dbd=1, allocation_length=255).data[8 + 8 : 8 + 12] == bytes(
+        (0, 1, 0, 4)
+    )

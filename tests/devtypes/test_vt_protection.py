@@ -9,6 +9,7 @@ from vt_bench import Bench
 
 from devtypes.vt.protection import METHODS, crc32c_protection, reed_solomon_crc
 from scsiemu import asc
+from scsiemu.sense import SenseKey
 from scsiemu.testing.initiator import Result
 
 
@@ -41,12 +42,12 @@ def test_protection_goes_with_blocks_both_ways(method: int) -> None:
 
 
 def test_protection_wrong_checksum_is_refused() -> None:
-    """A block whose checksum is wrong is not written; INFORMATION is what was not."""
+    """A block whose checksum is wrong is not written: HARDWARE ERROR, with what was not in INFORMATION."""
     bench = Bench()
     assert _protect(bench, 2).good
     result = bench.write(b"helloXXXX")
 
-    assert result.code == asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED
+    assert result.code == asc.with_key(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, SenseKey.HARDWARE_ERROR)
     assert result.sense is not None
     assert result.sense.information == 9
     assert bench.where() == (0, 0, 0)

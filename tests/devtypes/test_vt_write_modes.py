@@ -6,6 +6,7 @@ import pytest
 from vt_bench import Bench
 
 from scsiemu import asc
+from scsiemu.sense import SenseCode
 from scsiemu.testing.initiator import Result
 
 OVERWRITE = asc.WORM_MEDIUM_OVERWRITE_ATTEMPTED
@@ -60,9 +61,9 @@ def test_append_only_appends(bench: Bench) -> None:
 
 
 def test_append_only_format(bench: Bench) -> None:
-    """FORMAT MEDIUM and SET CAPACITY would lose everything: refused."""
+    """FORMAT MEDIUM and SET CAPACITY would lose everything: refused, DATA PROTECT."""
     bench.rewind()
-    refused = asc.CANNOT_FORMAT_MEDIUM_INCOMPATIBLE_MEDIUM if bench.drive.tape.worm else OVERWRITE
+    refused = SenseCode(7, 0x30, 0x06) if bench.drive.tape.worm else OVERWRITE
 
     assert bench.do("FORMAT MEDIUM").code == refused
     assert bench.do("SET CAPACITY", capacity_proportion=0xFFFF).code == refused

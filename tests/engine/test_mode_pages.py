@@ -178,7 +178,6 @@ def test_mode_select_is_all_or_nothing() -> None:
 @pytest.mark.parametrize(
     ("page", "byte", "bit"),
     [
-        (bytes((0x8A, 10)), 8, 7),                   # PS
         (bytes((0x3E, 10)), 8, 5),                   # unknown page
         (bytes((0x0A, 9)), 9, None),                 # wrong page length
         (bytes((0x4A, 0x77, 0, 28)), 9, None),       # unknown subpage
@@ -191,6 +190,15 @@ def test_mode_select_refuses_page_headers(page: bytes, byte: int, bit: int | Non
     result = select(World().one, page + bytes(28))
 
     assert pointer(result) == FieldPointer(byte, bit, in_cdb=False)
+
+
+def test_mode_select_takes_what_mode_sense_gave() -> None:
+    """Pages go back with PS as MODE SENSE had it, and MODE DATA LENGTH too."""
+    one = World(state=StateDictionary()).one
+    sensed = one.command("MODE SENSE(10)", page_code=0x0A).data
+
+    assert sensed[8] & 0x80
+    assert one.command("MODE SELECT(10)", pf=1, data_out=sensed).good
 
 
 @pytest.mark.parametrize("six", [False, True])

@@ -385,7 +385,7 @@ def test_protection_write_and_read(tape: Tape) -> None:
     select(tape, mode_subpage(0x0A, 0xF0, bytes(len(body))))
 
     assert found[:100] == block(0, 100)
-    assert refused == asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED
+    assert refused == asc.with_key(asc.LOGICAL_BLOCK_GUARD_CHECK_FAILED, SenseKey.HARDWARE_ERROR)
     tape.unit.good(rewind())
     assert tape.unit.good(space(0, 1)) == b""
     assert tape.read(100) == block(0, 100)
