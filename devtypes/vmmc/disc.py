@@ -356,7 +356,7 @@ class Disc:
         """Whether anything could be recorded now."""
         if not self.writable or self.protected or self.kind.recording == Recording.PRESSED:
             return False
-        return self.random or self.kind.erasable or not self.finalized
+        return self.kind.erasable or not self.finalized
 
 
 def may_be_formatted(disc: Disc) -> bool:

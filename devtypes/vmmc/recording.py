@@ -195,7 +195,7 @@ class Recorder(OpticalModes):
         step = disc.kind.blocks
         if disc.profile == 0x42:
             for cluster in range(lba // step, -(-(lba + count) // step)):
-                if disc.recorded[cluster // _BIT] >> cluster % _BIT & 1:
+                if disc.finalized or disc.recorded[cluster // _BIT] >> cluster % _BIT & 1:
                     raise CheckCondition(asc.INVALID_ADDRESS_FOR_WRITE, field="lba")
         return disc.tracks[0], 2048
 

@@ -182,15 +182,16 @@ class Writing(Recorder):
         if disc.random:
             if function not in (*_ANY_MEDIUM, *self._functions(disc)):
                 raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="function")
-            if function != CloseFunction.SESSION or (border := open_border(disc)) is None:
+            border = open_border(disc)
+            if function == CloseFunction.FINALIZE and not disc.kind.erasable:       # random recording of a BD-R
+                steps = self._finalize(disc)
+            elif function != CloseFunction.SESSION or border is None:
                 return self._synchronize()
-            if border.blank:
+            elif border.blank:
                 raise CheckCondition(asc.CURRENT_PROGRAM_AREA_IS_EMPTY)
-            return self.perform_long(
-                self._close_border(disc, border), immed=bool(cdb.immed),
-                code=asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS,
-            )
-        if function == CloseFunction.TRACK:
+            else:
+                steps = self._close_border(disc, border)
+        elif function == CloseFunction.TRACK:
             track = self._track_to_close(disc, cdb)
             steps = self._close_track(disc, track)
         elif function in self._functions(disc):
@@ -199,6 +200,12 @@ class Writing(Recorder):
         else:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="function")
         return self.perform_long(steps, immed=bool(cdb.immed), code=asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS)
+
+    def _finalize(self, disc: Disc) -> Steps:
+        """Nothing more can be written."""
+        disc.finalized = True
+        yield from self.save_disc(disc)
+        return Completion()
 
     def _close_border(self, disc: Disc, border: Track) -> Steps:
         """The intermediate state ends."""

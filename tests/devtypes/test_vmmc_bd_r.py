@@ -12,6 +12,7 @@ from vmmc_bench import BLOCK, image
 
 from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
+from iohandlers.memory import open_store
 from scsiemu import asc
 
 FULL = 12219392                                 # blocks of a disc of one layer
@@ -198,3 +199,18 @@ def test_bd_r_defects_are_replaced(subtype: int) -> None:
     bare = Recorder(Scratched(stored_size(KINDS["bd-r"], ROOM)))
     bare.store.unwritable = {40}
     assert bare.write(0, image(64)) == asc.WRITE_ERROR
+
+
+def test_bd_r_random_recording_finalized() -> None:
+    """CLOSE SESSION with 110b ends random recording: nothing is written any more, also after a power cycle."""
+    store = open_store(size=stored_size(KINDS["bd-r"], ROOM))
+    recorder = Recorder(store)
+    assert recorder.format(16000, 0x32, RANDOM) is None
+    assert recorder.write(320, image(32)) is None
+    assert recorder.close(6) is None
+
+    for each in (recorder, Recorder(store)):
+        assert each.write(640, image(32)) == asc.INVALID_ADDRESS_FOR_WRITE
+        assert not {0x25, 0x41} & each.current()
+        assert each.data("READ(10)", lba=320, transfer_length=30) == image(30)
+        assert each.capacity() == 15999
