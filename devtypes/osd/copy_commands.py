@@ -9,7 +9,6 @@ snapshot) at byte 24. Long copies make others wait.
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 from devtypes.osd.attribute_pages import APPLICATION_PAGES, number_of
@@ -19,7 +18,7 @@ from devtypes.osd.continuation import CopySource, DescriptorType
 from devtypes.osd.execution import Work
 from devtypes.osd.keys import KeyTree
 from devtypes.osd.layouts import osd_operation
-from devtypes.osd.object_commands import create_objects
+from devtypes.osd.object_commands import create_objects, map_data
 from devtypes.osd.objects import FIRST_ID, PAGE_BASE, ROOT, ObjectRef, free_ids
 from devtypes.osd.origins import Origin, origin, set_origin
 from scsiemu import asc
@@ -249,10 +248,9 @@ def _compare(work: Work, other: ObjectRef) -> bytes:
     cdb, tx, ref = work.cdb, work.tx, work.ref
     ends = tx.length(ref.pid, ref.oid), tx.length(other.pid, other.oid)
     end = max(ends)
-    most = min(max(cdb.allocation_length - 8, 0) // 16 + 1, _MOST_DESCRIPTORS)
     found: list[tuple[int, int]] = []
     at = cdb.starting_byte_address
-    while at < end and len(found) < most:
+    while at < end and len(found) < _MOST_DESCRIPTORS:
         both = [_next(tx, each, at, limit, end) for each, limit in zip((ref, other), ends, strict=True)]
         length = min(size for _, size in both)
         if any(data for data, _ in both):
@@ -262,10 +260,10 @@ def _compare(work: Work, other: ObjectRef) -> bytes:
                 if one[low : low + _PIECE] != two[low : low + _PIECE]:
                     _add(found, at + low, min(_PIECE, length - low))
         at += length
-    if ends[0] != ends[1] and (not found or sum(found[-1]) < end):
-        _add(found, max(min(ends), cdb.starting_byte_address), end - max(min(ends), cdb.starting_byte_address))
-    body = b"".join(struct.pack(">2xHIQ", 1, min(size, 0xFFFFFFFF), start) for start, size in found[:most])
-    return (struct.pack(">Q", len(body)) + body)[: cdb.allocation_length]
+    behind = max(min(ends), cdb.starting_byte_address)         # what one has behind the other's end
+    if behind < end and (not found or sum(found[-1]) < end):
+        _add(found, behind, end - behind)
+    return map_data(((1, start, size) for start, size in found), cdb.allocation_length)
 
 
 def _next(tx: ObjectTransaction, ref: ObjectRef, at: int, limit: int, end: int) -> tuple[bool, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from devtypes.osd.attribute_pages import CURRENT_COMMAND, POLICY_ACCESS_TAG, USER_OBJECT_TAG, number_of
@@ -15,12 +16,12 @@ from devtypes.osd.objects import FIRST_ID, ObjectRef, free_ids
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Command, Steps
-from scsiemu.io_requests import ExtentKind
+from scsiemu.io_requests import Extent, ExtentKind
 from scsiemu.object_requests import ObjectKind
 from scsiemu.operations import ReservationClass
 from scsiemu.sense import CheckCondition, FieldPointer, Sense, SenseKey
 
-__all__ = ["ObjectCommands", "create_objects"]
+__all__ = ["ObjectCommands", "create_objects", "map_data"]
 
 _IDS: Final = "partition_id:64 object_id:64"
 _DATA: Final = (
@@ -38,6 +39,8 @@ _MAP: Final = f"{_IDS} allocation_length:64 starting_byte_address:64 map_type:16
 _RANGES: Final = frozenset((DescriptorType.SCATTER_GATHER,))
 _STEP: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 65536
+_LONGEST: Final = 0xFFFFFFFF            # bytes of one descriptor of a map
+_WRITTEN, _HOLE = 1, 2                  # types of descriptors
 
 
 class ObjectCommands(OsdBase):
@@ -258,15 +261,35 @@ def _clear(work: Work) -> bytes:
 
 def _read_map(work: Work) -> bytes:
     work.require(work.ref)
-    cdb = work.cdb
-    most = min(max(cdb.allocation_length - 8, 0) // 16 + 1, _MOST_DESCRIPTORS)
+    wanted = work.cdb.map_type
+    rows = (
+        (kind, extent.offset, extent.length) for extent in _extents_of(work, work.cdb.starting_byte_address)
+        if wanted in (0, kind := _HOLE if extent.kind == ExtentKind.HOLE else _WRITTEN)
+    )
+    return map_data(rows, work.cdb.allocation_length)
+
+
+def _extents_of(work: Work, at: int) -> Iterator[Extent]:
+    """All extents of the command's object from an offset on."""
+    while some := work.tx.extents(work.ref.pid, work.ref.oid, at, _MOST_DESCRIPTORS):
+        yield from some
+        at = some[-1].offset + some[-1].length
+
+
+def map_data(rows: Iterable[tuple[int, int, int]], allocation: int) -> bytes:
+    """Parameter data of READ MAP and READ MAPS AND COMPARE, as far as there is room: ADDITIONAL LENGTH is that of all.
+
+    Args:
+        rows: type, offset and length of each range. What one descriptor has no room for takes several.
+    """
+    room = min(max(allocation - 8, 0) // 16 + 1, _MOST_DESCRIPTORS)
     parts: list[bytes] = []
-    for extent in work.tx.extents(work.ref.pid, work.ref.oid, cdb.starting_byte_address, most):
-        kind = 2 if extent.kind == ExtentKind.HOLE else 1
-        at, left = extent.offset, extent.length
-        while left and cdb.map_type in (0, kind) and len(parts) < most:
-            part = min(left, 0xFFFFFFFF)
+    count = 0
+    for kind, at, left in rows:
+        count += -(-left // _LONGEST)
+        while left and len(parts) < room:
+            part = min(left, _LONGEST)
             parts.append(struct.pack(">2xHIQ", kind, part, at))
             at += part
             left -= part
-    return (struct.pack(">Q", 16 * len(parts)) + b"".join(parts))[: cdb.allocation_length]
+    return (struct.pack(">Q", 16 * count) + b"".join(parts))[:allocation]

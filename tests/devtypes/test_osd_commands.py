@@ -229,6 +229,35 @@ def test_read_map_holes() -> None:
     assert list(struct.iter_unpack(">2xHIQ", data[8:])) == [(2, 8192, 0), (1, 4096, 8192)]
 
 
+@pytest.mark.parametrize(("map_type", "first"), [(0, 1), (1, 1), (2, 2)])
+def test_read_map_truncated(map_type: int, first: int) -> None:
+    """ADDITIONAL LENGTH is that of all descriptors of the type, however few there is room for."""
+    osd = Osd().formatted()
+    osd("CREATE", partition_id=PID, object_id=OID)
+    for at in range(0, 10 << 16, 1 << 16):
+        osd("WRITE", b"x" * 4096, partition_id=PID, object_id=OID, length=4096, starting_byte_address=at)
+    whole, short = (
+        osd("READ MAP", partition_id=PID, object_id=OID, allocation_length=room, map_type=map_type).data
+        for room in (4096, 8 + 3 * 16)
+    )
+
+    assert int.from_bytes(whole[:8], "big") == len(whole) - 8 == 16 * {0: 19, 1: 10, 2: 9}[map_type]
+    assert short == whole[: 8 + 3 * 16]
+    assert whole[11] == first
+
+
+def test_read_map_long_hole() -> None:
+    """A range that is longer than a descriptor tells takes several."""
+    osd = Osd().formatted()
+    osd("CREATE", partition_id=PID, object_id=OID)
+    osd.set(PID, OID, (1, 0x82, (5 << 32).to_bytes(8, "big")))
+    data = osd("READ MAP", partition_id=PID, object_id=OID, allocation_length=4096).data
+
+    rows = list(struct.iter_unpack(">2xHIQ", data[8:]))
+    assert [at for _, _, at in rows] == [number * 0xFFFFFFFF for number in range(6)]
+    assert sum(size for _, size, _ in rows) == 5 << 32
+
+
 def test_punch_and_clear() -> None:
     """PUNCH takes bytes out, CLEAR makes zeros."""
     osd = Osd().formatted()

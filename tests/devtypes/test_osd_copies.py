@@ -214,7 +214,8 @@ def compare(osd: Osd, other: tuple[int, int], room: int = 4096, **fields: int) -
         partition_id=PID, object_id=OID, allocation_length=room, **fields,
     )
     assert result.good, result
-    return [(at, size) for _, size, at in struct.iter_unpack(">2xHIQ", result.data[8:])]
+    whole = len(result.data) - (len(result.data) - 8) % 16
+    return [(at, size) for _, size, at in struct.iter_unpack(">2xHIQ", result.data[8:whole])]
 
 
 def test_read_maps_and_compare(osd: Osd) -> None:
@@ -226,6 +227,10 @@ def test_read_maps_and_compare(osd: Osd) -> None:
     osd.set(PID, OID + 5, (1, 0x82, (1 << 62).to_bytes(8, "big")))
 
     assert compare(osd, (PID, OID + 5))[0][0] == 0
+    last = compare(osd, (PID, OID + 5), starting_byte_address=(1 << 62) - (6 << 32))
+    assert (last[0][0], len(last)) == ((1 << 62) - (6 << 32), 7)        # a descriptor reaches less than 4 GiB
+    assert compare(osd, (PID, OID + 5), starting_byte_address=1 << 62) == []
+    assert compare(osd, (PID, OID + 5), starting_byte_address=(1 << 62) + 1) == []
 
 
 def test_object_structure_check(osd: Osd) -> None:
