@@ -97,6 +97,7 @@ class Writing(Recorder):
         if not count:
             return Completion()
         data = yield from DataOut(count * size)
+        data = data[: len(data) // size * size]     # of a transfer that is shorter only whole blocks count
         yield from self.record(disc, track, lba, data, size)
         if compare:
             if is_managed(disc):

@@ -292,3 +292,19 @@ def test_spare_area_expansion() -> None:
     assert again.spare() == (spare[0], spare[1] + 32, spare[2] + 32)
     assert again.list() == [(16, 16)]
     assert again.write(capacity - 32, drawn(16)) == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["WRITE(10)", "WRITE AND VERIFY(10)"])
+@pytest.mark.parametrize("length", [1, BLOCK - 1, BLOCK + 100, 17 * BLOCK + 5])
+@pytest.mark.parametrize("kind", CLUSTERS)
+def test_defects_short_transfer(kind: str, length: int, name: str) -> None:
+    """Of data that ends within a block, because the host sends less than the CDB says, whole blocks are written: on a
+    scratched cluster, too."""
+    disc = Disc(kind)
+    disc.scratched.unwritable.add(64)
+    data = drawn(18)
+    assert disc.do(name, lba=64, transfer_length=18, data_out=data[:length]).code is None
+
+    whole = length // BLOCK
+    assert disc.read(64, 18) == data[: whole * BLOCK] + bytes((18 - whole) * BLOCK)
