@@ -20,7 +20,15 @@ from typing import Final
 
 from crc32c import crc32c
 
-from devtypes.vt.medium_index import HeaderCache, Spine, find_mark, find_object, read_header, rebuild_spine
+from devtypes.vt.medium_index import (
+    HeaderCache,
+    Spine,
+    find_mark,
+    find_object,
+    read_ahead,
+    read_header,
+    rebuild_spine,
+)
 from devtypes.vt.medium_layout import (
     ATTRIBUTE_SPACE,
     DATA_START,
@@ -331,8 +339,8 @@ class TapeMedium:
         base, held = self._window
         if base <= offset and offset + length <= base + len(held):
             return held, offset - base
-        wanted = max(length, min(length + more, end - offset, LONGEST_BLOCK))
-        held = yield from Read(offset, wanted)
+        most = min(end - offset, LONGEST_BLOCK)
+        held = yield from read_ahead(offset, length, max(0, min(more, most - length)))
         self._window = (offset, held)
         return held, 0
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Final
 
 from devtypes.vt.medium_layout import HEADER_SIZE, Asking, MediumUnusable, RecordHeader, Unusable, decode_header
+from scsiemu.command import Buffer
+from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Read
 
-__all__ = ["HeaderCache", "Spine", "find_mark", "find_object", "read_header", "rebuild_spine"]
+__all__ = ["HeaderCache", "Spine", "find_mark", "find_object", "read_ahead", "read_header", "rebuild_spine"]
 
 _CACHED: Final = 4096
 
@@ -76,6 +78,21 @@ def read_header(offset: int) -> Asking[RecordHeader]:
     if header is None:
         raise MediumUnusable(Unusable.DAMAGED, f"there is no record at {offset}")
     return header
+
+
+def read_ahead(offset: int, length: int, more: int) -> Asking[Buffer]:
+    """Bytes of the store that are needed, and up to `more` behind them: fewer where those cannot be read.
+
+    Raises:
+        IoFailed: the store's own troubles, with what is needed.
+    """
+    while True:
+        try:
+            return (yield from Read(offset, length + more))
+        except IoFailed as failure:
+            if failure.fault != IoFault.MEDIUM or not more:
+                raise
+        more //= 2
 
 
 def find_object(last: RecordHeader, number: int, read: _ReadHeader) -> Asking[RecordHeader]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from crc32c import crc32c
 
-from devtypes.vt.medium_index import read_header
+from devtypes.vt.medium_index import read_ahead, read_header
 from devtypes.vt.medium_layout import (
     DATA_START,
     HEADER_SIZE,
@@ -49,7 +49,8 @@ class _Reader:
             return None
         if not (self._base <= offset and offset + length <= self._base + len(self._data)):
             self._base = offset
-            self._data = yield from Read(offset, min(max(length, _CHUNK), self._end - offset))
+            most = min(_CHUNK, self._end - offset)
+            self._data = yield from read_ahead(offset, length, max(0, most - length))
         at = offset - self._base
         return memoryview(self._data)[at : at + length]
 

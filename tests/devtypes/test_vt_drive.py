@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from vt_bench import Bench, add_drive
+from vt_store import SpoiledStore
 
 from devtypes.vt import TapeConfig, TapeDrive
 from iohandlers._shelf import Shelf
@@ -180,6 +181,28 @@ def test_drive_buffered_blocks_that_are_lost_are_told(name: str) -> None:
     assert initiator.command("MODE SELECT(6)", pf=1, data_out=bytes(4)).good            # BUFFERED MODE 0
     told = initiator.command("WRITE(6)", transfer_length=1, data_out=b"x")
     assert (told.code, told.sense and told.sense.deferred) == (asc.WRITE_ERROR, False)
+
+
+def test_drive_reads_up_to_what_is_unreadable() -> None:
+    """READ of many blocks with a bad one among them: those before it are transferred, INFORMATION counts the bad one and
+    those behind it, and the tape is behind the bad one (SSC-5 6.4). VERIFY the same, without data."""
+    store = SpoiledStore(1 << 20)
+    bench = Bench(store=store)
+    assert bench.do("MODE SELECT(6)", pf=1, data_out=bytes((0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 2, 0))).good
+    blocks = [bytes((number,)) * 512 for number in range(8)]
+    assert bench.do("WRITE(6)", fixed=1, transfer_length=8, data_out=b"".join(blocks)).good
+    bench.rewind()
+    store.spoiled = store.now.index(blocks[3]) + 100
+    told = bench.do("READ(6)", fixed=1, transfer_length=8)
+
+    assert told.sense is not None
+    assert (told.code, told.sense.information) == (asc.UNRECOVERED_READ_ERROR, 5)
+    assert (told.data, bench.where()[1]) == (b"".join(blocks[:3]), 4)
+    assert bench.do("READ(6)", fixed=1, transfer_length=4).data == b"".join(blocks[4:])
+    bench.rewind()
+    told = bench.do("VERIFY(6)", fixed=1, verification_length=8)
+    assert told.sense is not None
+    assert (told.code, told.sense.information, bench.where()[1]) == (asc.UNRECOVERED_READ_ERROR, 5, 4)
 
 
 def test_drive_write_protection_has_many_causes() -> None:

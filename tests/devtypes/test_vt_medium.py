@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vt_store import CutStore, perform
+from vt_store import CutStore, SpoiledStore, perform
 
 from devtypes.vt import (
     Attribute,
@@ -298,6 +298,32 @@ def test_medium_goes_on_after_a_failed_write(fail_at: int) -> None:
 
     assert _contents(store, medium) == wanted
     assert _contents(store, _reopened(store)) == wanted
+
+
+def test_medium_bad_spot_costs_no_more_than_its_record() -> None:
+    """What is read ahead of need may be unreadable: records before a bad spot are read, in few attempts, and a cartridge
+    opens that has one behind its last record."""
+    store = SpoiledStore(_SIZE)
+    medium = perform(TapeMedium.format(store.capabilities), store)
+    _append(store, medium, [bytes((number,)) * 100 for number in range(100)])
+    perform(medium.sync(checkpoint=True), store)
+    bad = perform(medium.locate(0, 70), store)
+    medium = _reopened(store)
+    position = medium.beginning(0)
+    store.spoiled = bad.offset + HEADER_SIZE + 50
+    for number in range(70):
+        record = perform(medium.read(position, 100 * 100), store)
+        assert record is not None
+        assert bytes(record.data) == bytes((number,)) * 100
+        position = record.behind
+    with pytest.raises(IoFailed):
+        perform(medium.read(position, 100 * 100), store)
+    assert store.refused < 60
+    behind = perform(medium.step_over(position), store)
+    assert (behind.object, perform(medium.read(behind), store) is not None) == (71, True)
+
+    store.spoiled = medium.end(0).offset + 3 * HEADER_SIZE
+    assert _reopened(store).end(0).object == 100
 
 
 @settings(max_examples=60, deadline=None)

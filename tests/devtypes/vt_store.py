@@ -1,4 +1,4 @@
-"""Stores for tests of cartridges: one that is asked directly, and one whose unflushed writes a power cut may lose."""
+"""Stores for tests of cartridges: asked directly, with unflushed writes that a power cut may lose, with a bad spot."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from scsiemu.errors import IoFailed
+from scsiemu.errors import IoFailed, IoFault
 from scsiemu.io_requests import Discard, Flush, IoRequest, Read, StoreCapabilities, Write
 
-__all__ = ["CutStore", "perform"]
+__all__ = ["CutStore", "SpoiledStore", "perform"]
 
 T = TypeVar("T")
 
@@ -89,3 +89,24 @@ class CutStore:
         after.now[:] = data
         after.durable[:] = data
         return after
+
+
+class SpoiledStore(CutStore):
+    """A memory store one byte of which cannot be read.
+
+    Attributes:
+        spoiled: where; nowhere while it is None.
+        refused: reads that failed.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.spoiled: int | None = None
+        self.refused = 0
+
+    def submit(self, request: IoRequest[Any], ticket: Any) -> Any:
+        """The performer."""
+        if isinstance(request, Read) and self.spoiled in range(request.offset, request.offset + request.length):
+            self.refused += 1
+            return IoFailed(IoFault.MEDIUM)
+        return super().submit(request, ticket)
