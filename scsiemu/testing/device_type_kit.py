@@ -260,7 +260,8 @@ def check_parameter_lists(factory: UnitFactory) -> None:
             fields = {**dict(base.items()), operation.parameter_list: announced}
             for filler in (b"\0", b"\xff"):
                 result = bench.execute(operation.layout.build(**fields), filler * sent)
-                assert sent == announced or result.status != Status.GOOD, f"{operation.name}: {sent} of {announced} bytes"
+                told = f"{operation.name}: {sent} bytes of {announced}"
+                assert sent == announced or result.status != Status.GOOD, told
         over = operation.parameter_list_limit + 1
         if over <= most:
             fields = {**dict(base.items()), operation.parameter_list: over}

@@ -134,8 +134,8 @@ def is_in_standby(bench: Bench) -> bool:
 
 @pytest.mark.parametrize("code", [4, 5, 6, 8, 9, 12, 13, 14, 15])
 def test_power_condition_reserved(code: int) -> None:
-    """Obsolete and reserved codes are refused and leave the power condition as it is (SBC-4 5.31). libiscsi's PwrCnd asks
-    removable disks for each of them and wants GOOD, and a medium that stays."""
+    """Obsolete and reserved codes are refused and leave the power condition as it is (SBC-4 5.31). libiscsi's PwrCnd
+    asks removable disks for each of them and wants GOOD, and a medium that stays."""
     bench, removable = Bench(), Bench(removable=True)
     for each in (bench, removable):
         assert each.do("START STOP UNIT", power_condition=3).good
