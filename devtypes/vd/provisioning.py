@@ -35,6 +35,7 @@ _PIECE: Final = 8 << 20             # bytes that are filled before other command
 _SCAN_LIMIT: Final = 1024           # extents that are asked for at a time
 _MAX_COUNT: Final = 0xFFFFFFFF      # NUMBER OF LOGICAL BLOCKS of a descriptor
 _NO_LIMIT: Final = 0xFFFFFFFF       # MAXIMUM UNMAP LBA COUNT (SBC-4 6.6.4)
+_UNPROTECTED: Final = b"\xff" * PI_SIZE
 
 
 @value
@@ -159,11 +160,13 @@ class Provisioning(SpecialWrites):
         self, cdb: CdbFields, protect: int, blocks: int, size: int, *, without_data: bool
     ) -> Steps:
         lba = cdb.lba
-        raw: Buffer = bytes(size) if without_data else (yield from DataOut(size))
-        block, tags = bytes(raw), b""
-        if protect:
-            block, tags = separate(block, self.block_size)
-            if not without_data:
+        if without_data:        # SBC-4 5.52: NDOB stands for zeros, and for FFh in all of the protection information
+            block, tags = bytes(self.block_size), _UNPROTECTED
+        else:
+            raw: Buffer = yield from DataOut(size)
+            block, tags = bytes(raw), b""
+            if protect:
+                block, tags = separate(block, self.block_size)
                 self.protection_check(cdb, protect, lba, 1).check(block, tags, self.block_size, lba)
         if cdb.unmap and not any(block):
             # SBC-4 5.51: unmap where reading then returns what writing would have left (LBPRZ).
@@ -195,7 +198,7 @@ class Provisioning(SpecialWrites):
         """Protection information of a WRITE SAME (SBC-4 5.51): received for the first block, with reference tags
         that count in types 1 and 2; or made for each."""
         own = tags or self.generated_protection(cdb, block, lba)
-        counts = self.pi_type == 1 or (self.pi_type == 2 and bool(tags))
+        counts = own != _UNPROTECTED and (self.pi_type == 1 or (self.pi_type == 2 and bool(tags)))
         first = int.from_bytes(own[4:8], "big")
         if not counts:
             yield from Fill(self.config.pi_offset + lba * PI_SIZE, blocks * PI_SIZE, invert(own))

@@ -269,6 +269,21 @@ def test_type_1_write_same_counts() -> None:
     assert data == b"".join(protected(b"s" * BLOCK, lba) for lba in (4, 5, 6))
 
 
+@pytest.mark.parametrize("protect", [0, 1])
+@pytest.mark.parametrize("pi_type", [1, 2, 3])
+def test_write_same_without_data(pi_type: int, protect: int) -> None:
+    """NDOB stands for zeros with FFh in all of the protection information (SBC-4 5.52), which READ accepts."""
+    bench = Bench(pi_type=pi_type)
+    size = "32" if pi_type == 2 else "16"
+    for lba in (4, 5, 6):
+        bench.write(lba, b"s" * BLOCK)
+
+    assert bench.do(f"WRITE SAME({size})", lba=4, transfer_length=3, ndob=1, protect=protect).good
+
+    data = bench.do(f"READ({size})", lba=4, transfer_length=3, protect=1).data
+    assert data == (bytes(BLOCK) + b"\xff" * 8) * 3
+
+
 def test_escapes() -> None:
     """Application tag FFFFh switches checks off in types 1 and 2; in type 3 the reference tag must be all ones too."""
     one = Bench(pi_type=1)
