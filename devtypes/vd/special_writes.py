@@ -149,7 +149,7 @@ class SpecialWrites(ReadWrite):
     def write_stream(self, command: Command, cdb: CdbFields) -> Result:
         """WRITE that belongs to an open stream."""
         if cdb.stream_identifier not in self.streams:
-            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="stream_identifier")
+            raise CheckCondition(asc.STREAM_NOT_OPEN, field="stream_identifier")
         return self.write_data(cdb, cdb.transfer_length, fua=bool(cdb.fua))
 
     @operation(
@@ -163,11 +163,11 @@ class SpecialWrites(ReadWrite):
             free = (each for each in range(1, self.config.max_streams + 1) if each not in self.streams)
             identifier = next(free, 0)
             if not identifier:
-                raise CheckCondition(asc.with_key(asc.INSUFFICIENT_RESOURCES, 0x05))
+                raise CheckCondition(asc.with_key(asc.MAXIMUM_NUMBER_OF_STREAMS_OPEN, 0x05))
             self.streams.add(identifier)
         elif cdb.stream_control == _CLOSE:
             if identifier not in self.streams:
-                raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="stream_identifier")
+                raise CheckCondition(asc.STREAM_NOT_OPEN, field="stream_identifier")
             self.streams.remove(identifier)
             identifier = 0
         else:
@@ -181,6 +181,8 @@ class SpecialWrites(ReadWrite):
     )
     def get_stream_status(self, command: Command, cdb: CdbFields) -> Completion:
         """The open streams from an identifier on."""
+        if cdb.stream_identifier > self.config.max_streams:
+            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="stream_identifier")
         found = sorted(each for each in self.streams if each >= cdb.stream_identifier)
         body = b"".join(bytes(2) + each.to_bytes(2, "big") + bytes(4) for each in found)
         header = len(body).to_bytes(4, "big") + bytes(2) + len(self.streams).to_bytes(2, "big")

@@ -12,7 +12,7 @@ from devtypes.vd.read_write import first_difference
 from scsiemu import asc
 from scsiemu.operations import DataDirection, OperationTable
 from scsiemu.sam import Status
-from scsiemu.sense import FieldPointer
+from scsiemu.sense import FieldPointer, SenseKey
 
 BLOCK = 512
 LAST = 2047         # of the 1 MiB disk
@@ -270,16 +270,18 @@ def test_streams() -> None:
     bench = Bench(max_streams=2)
     write = {"transfer_length": 1, "data_out": b"s" * BLOCK}
 
-    assert bench.do("WRITE STREAM(16)", stream_identifier=1, **write).code == asc.INVALID_FIELD_IN_CDB
+    assert bench.do("WRITE STREAM(16)", stream_identifier=1, **write).code == asc.STREAM_NOT_OPEN
     first = bench.do("STREAM CONTROL", stream_control=1).data
     assert first == bytes.fromhex("0700000000010000")
     assert bench.do("STREAM CONTROL", stream_control=1).good
-    assert not bench.do("STREAM CONTROL", stream_control=1).good
+    full = bench.do("STREAM CONTROL", stream_control=1).code
+    assert full == asc.with_key(asc.MAXIMUM_NUMBER_OF_STREAMS_OPEN, SenseKey.ILLEGAL_REQUEST)
     assert bench.do("WRITE STREAM(16)", stream_identifier=1, **write).good
     status = bench.do("GET STREAM STATUS", stream_identifier=2).data
     assert status == bytes.fromhex("0000000800000002" "0000000200000000")
     assert bench.do("STREAM CONTROL", stream_control=2, stream_identifier=1).good
-    assert bench.do("STREAM CONTROL", stream_control=2, stream_identifier=1).code == asc.INVALID_FIELD_IN_CDB
+    assert bench.do("STREAM CONTROL", stream_control=2, stream_identifier=1).code == asc.STREAM_NOT_OPEN
+    assert bench.do("GET STREAM STATUS", stream_identifier=3).code == asc.INVALID_FIELD_IN_CDB
     assert bench.read(0) == b"s" * BLOCK
 
 
