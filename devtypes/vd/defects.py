@@ -8,7 +8,8 @@ ECC. Marked blocks are remembered while the unit lasts.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from collections.abc import Generator
+from typing import Any, Final
 
 from devtypes.vd import layouts
 from devtypes.vd.config import PI_SIZE
@@ -17,7 +18,8 @@ from devtypes.vd.reports import DiskReports
 from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
-from scsiemu.io_requests import DataOut, Read
+from scsiemu.errors import IoFailed, IoFault
+from scsiemu.io_requests import DataOut, IoRequest, Read
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, FieldPointer
 
@@ -86,12 +88,25 @@ class Defects(DiskReports):
                     command_specific=lba,
                 )
         for lba in wanted:
-            if lba in self.unreadable:
-                yield from self.write_blocks(
-                    lba, bytes(self.block_size), b"\xff" * PI_SIZE if self.pi_type else None, fua=True
-                )
+            block, tags = yield from self._recovered(lba)
+            # Written in any case: a block that was unmapped is mapped from now on (SBC-4 5.24.1).
+            yield from self.write_blocks(lba, block, tags if self.pi_type else None, fua=True)
             self.grown_defects.add(lba)
+        self.allocation_changed()
         return Completion()
+
+    def _recovered(self, lba: int) -> Generator[IoRequest[Any], Any, tuple[bytes, bytes]]:
+        """What a reassigned block has: its data, or zeros and FFh of protection information where it is lost."""
+        lost = bytes(self.block_size), b"\xff" * PI_SIZE
+        if lba in self.unreadable:
+            return lost
+        try:
+            block = bytes((yield from self.read_blocks(lba, 1)))
+            return block, (yield from self.read_protection(lba, 1)) if self.pi_type else b""
+        except IoFailed as failure:
+            if failure.fault != IoFault.MEDIUM:
+                raise
+            return lost
 
     # --- READ LONG and WRITE LONG ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from vd_bench import Bench
 
 from scsiemu import asc
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_requests import Discard, Fill
+from scsiemu.io_requests import Discard, Fill, Read, Write
 from scsiemu.sam import Status, TaskManagementFunction
 from scsiemu.sense import FieldPointer, Progress
 
@@ -395,6 +395,40 @@ def test_read_defect_data_format(name: str) -> None:
 def test_reassign_blocks_list(fields: dict[str, int], data: bytes, code: object) -> None:
     """Lengths and addresses of the list (SBC-4 5.24.2)."""
     assert Bench().do("REASSIGN BLOCKS", data_out=data, **fields).code == code
+
+
+@pytest.mark.parametrize("pi_type", [0, 1])
+def test_reassign_blocks_keeps_data(pi_type: int) -> None:
+    """A block keeps its data and protection information, and is mapped from then on (SBC-4 5.24.1)."""
+    bench = Bench(pi_type=pi_type)
+    bench.write(5, b"d" * BLOCK)
+    before = bench.do("READ(16)", lba=5, transfer_length=1, protect=pi_type).data
+
+    assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHII", 0, 8, 5, 99)).good
+
+    assert bench.do("READ(16)", lba=5, transfer_length=1, protect=pi_type).data == before
+    assert bench.read(99) == bytes(BLOCK)
+    status = bench.do("GET LBA STATUS(16)", lba=99).data
+    assert status[8:24] == struct.pack(">QIBBH", 99, struct.unpack_from(">I", status, 16)[0], 0, 0, 0)
+
+
+def test_reassign_blocks_of_an_unreadable_medium() -> None:
+    """Data that is lost is replaced (SBC-4 5.24.1): a block that cannot be read is what the command is for."""
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            bad = isinstance(request, Read) and request.offset == 5 * BLOCK and not written
+            written.extend([5] if isinstance(request, Write) else [])
+            return IoFailed(IoFault.MEDIUM, "planted") if bad else submit(request, ticket)
+
+        return perform
+
+    written: list[int] = []
+    bench = Bench(wrap=wrap)
+    assert bench.do("READ(16)", lba=5, transfer_length=1).code == asc.UNRECOVERED_READ_ERROR
+
+    assert bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHI", 0, 4, 5)).good
+    assert bench.read(5) == bytes(BLOCK)
 
 
 @pytest.mark.parametrize("number", [10, 16])
