@@ -105,8 +105,8 @@ def test_linux_st_agrees(require_tool: Callable[[str], str], tmp_path: Path, see
     with serve("--vhost", str(path), *_TAPE):
         guest = boot(
             [*MACHINE, "-chardev", f"socket,id=scsi,path={path}", "-device", "vhost-user-scsi-pci,chardev=scsi"],
-            "step all /host/sh /all.sh\n", tmp_path,
-            modules={"scsi_mod": "scan=sync", "st": "", "virtio_pci": "", "virtio_scsi": ""}, programs=_TOOLS,
+            "scan_hosts\nstep all /host/sh /all.sh\n", tmp_path,
+            modules={"scsi_mod": "scan=manual", "st": "", "virtio_pci": "", "virtio_scsi": ""}, programs=_TOOLS,
             files={"all.sh": theirs.encode(), "tmp/pattern": pattern},
         )
 

@@ -128,8 +128,8 @@ def test_linux_tools(require_tool: Callable[[str], str], tmp_path: Path) -> None
     ):
         steps = boot(
             [*MACHINE, "-chardev", f"socket,id=scsi,path={path}", "-device", "vhost-user-scsi-pci,chardev=scsi"],
-            DISK + TAPE + OPTICAL, tmp_path,
-            modules={"scsi_mod": "scan=sync", **dict.fromkeys((*DRIVERS, "virtio_scsi"), "")},
+            "scan_hosts\n" + DISK + TAPE + OPTICAL, tmp_path,
+            modules={"scsi_mod": "scan=manual", **dict.fromkeys((*DRIVERS, "virtio_scsi"), "")},
             programs=TOOLS, files={"disc.iso": disc},
         )
 
