@@ -244,6 +244,41 @@ def test_c1_too_much_data_behind_a_gap() -> None:
     alive(world)
 
 
+@pytest.mark.parametrize("immediate", [False, True])
+@pytest.mark.parametrize("behind", ["store", "extent", "session"])
+def test_c1_data_that_came_with_commands_is_counted(behind: str, immediate: bool) -> None:
+    """C1: data of commands that wait for a store, for a command before them or for their turn is bounded: what is
+    more ends with BUSY, and what was kept is free when they end."""
+    world = World(limits=NodeLimits(data_out_bytes=4096, queued_bytes=1 << 20))
+    link = world.connect()
+    if behind == "session":
+        give(link, command(link, write(0, 1), Flags.WRITE, 512))        # its data does not come
+    else:
+        world.store.slow = True
+        if behind == "extent":
+            give(link, command(link, read(0, 64), Flags.FINAL | Flags.READ, 32768))
+    answers = []
+    for number in range(6):
+        pdu = command(link, write(number * 2, 2), 0xA1, 1024, tag=0x100 + number, data=pattern(2, number))
+        pdu.immediate = immediate
+        answers += give(link, pdu)
+    if behind == "session" and immediate:
+        assert len(answers) == 6        # no order holds them, and the store is fast
+        return
+
+    assert [answer.status for answer in answers if isinstance(answer, pdus.ScsiResponse)] == [Status.BUSY] * 2
+    assert world.node.immediate_budget.used == 4096
+    if behind == "session":
+        link.connection.lost()
+    else:
+        world.store.slow = False
+        world.release()
+        assert len(sent(link)) >= 4
+        assert world.medium[: 8 * 512] == b"".join(pattern(2, number) for number in range(4))
+    assert world.node.immediate_budget.used == 0
+    alive(world)
+
+
 def test_c1_immediate_flood() -> None:
     """C1: immediate commands under way are bounded; the rest is rejected as too many (RFC 7143 11.17.1)."""
     world = World()

@@ -1,4 +1,4 @@
-"""What may be wrong with a SCSI Command PDU whose turn it is: a reason to reject it, or the end of the command.
+"""A SCSI Command PDU whose turn it is: what may be wrong with it, a reason to reject it, or the end of the command.
 
 It does NOT: know CmdSN order, or answer (session.py).
 """
@@ -17,7 +17,7 @@ from transports.iscsi.pdu import ScsiCommand
 if TYPE_CHECKING:
     from transports.iscsi.session import Session
 
-__all__ = ["ATTRIBUTES", "why_rejected", "wrong_data"]
+__all__ = ["ATTRIBUTES", "command_of", "why_rejected", "wrong_data"]
 
 # ATTR of the PDU to `TaskAttribute` (RFC 7143 11.3.1); -1 is reserved.
 ATTRIBUTES: Final = (
@@ -42,6 +42,21 @@ def why_rejected(session: Session, pdu: ScsiCommand, *, immediates: int) -> int:
     if pdu.immediate and immediates >= _IMMEDIATE_LIMIT:
         return RejectReason.IMMEDIATE_COMMAND_REJECT
     return 0
+
+
+def command_of(session: Session, pdu: ScsiCommand) -> Command:
+    """The command that it is, of a session with a nexus."""
+    assert session.nexus is not None
+    length = pdu.expected_data_transfer_length
+    flags = pdu.flags
+    if flags & Flags.WRITE:
+        out_length, in_length = length, (pdu.read_length or 0) if flags & Flags.READ else 0
+    else:
+        out_length, in_length = 0, length if flags & Flags.READ else 0
+    return Command(
+        session.nexus, pdu.lun, pdu.cdb, pdu.itt, ATTRIBUTES[flags & 7], pdu.data, out_length, in_length, session,
+        pdu.priority,
+    )
 
 
 def wrong_data(session: Session, pdu: ScsiCommand, command: Command) -> SenseCode | None:

@@ -51,6 +51,11 @@ class DataOutBudget:
         self.used = 0
         self._waiting: deque[tuple[DataOutTable, DataOutTransfer, DataOutRequest]] = deque()
 
+    @property
+    def room(self) -> int:
+        """How many bytes `take` would give now."""
+        return max(self.limit - self.used, 0) if self.used else 1 << 32
+
     def take(self, size: int) -> bool:
         """Take `size` bytes, if they are there."""
         if self.used and self.used + size > self.limit:

@@ -1,4 +1,5 @@
-"""Requests that came before their turn: kept until the gap before them is filled (RFC 7143 4.2.2.1).
+"""Requests that came before their turn: kept until the gap before them is filled (RFC 7143 4.2.2.1); and the data of
+commands that came with them, and wait.
 
 Their data counts as Data-Out buffers: who makes a gap and never fills it takes no more memory than who does not send
 what an R2T asked for.
@@ -9,7 +10,7 @@ from __future__ import annotations
 from transports.iscsi.data_out import DataOutBudget
 from transports.iscsi.pdu import Pdu, ScsiCommand
 
-__all__ = ["HeldRequests"]
+__all__ = ["HeldRequests", "KeptData"]
 
 _MASK = 0xFFFFFFFF
 _HALF = 1 << 31
@@ -76,3 +77,36 @@ class HeldRequests:
     def _give_back(self, pdu: Pdu | None) -> None:
         if pdu is not None and pdu.data:
             self._budget.give_back(len(pdu.data))
+
+
+class KeptData:
+    """Counts the data that came with commands of a session which have not ended.
+
+    Args:
+        budget: bytes of such data that all sessions share.
+
+    Attributes:
+        sizes: bytes by ITT.
+    """
+
+    __slots__ = ("_budget", "sizes")
+
+    def __init__(self, budget: DataOutBudget) -> None:
+        self._budget = budget
+        self.sizes: dict[int, int] = {}
+
+    def keep(self, itt: int, size: int) -> bool:
+        """Count the data of a command. False: there is no memory."""
+        if not self._budget.take(size):
+            return False
+        self.sizes[itt] = size
+        return True
+
+    def release(self, itt: int) -> None:
+        """The command has ended."""
+        self._budget.give_back(self.sizes.pop(itt, 0))
+
+    def close(self) -> None:
+        """The session has ended: all memory goes back."""
+        self._budget.give_back(sum(self.sizes.values()))
+        self.sizes.clear()

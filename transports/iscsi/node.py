@@ -62,7 +62,7 @@ class NodeLimits:
         login_seconds: for the whole login, not for each PDU.
         queued_bytes: of one connection: while more waits for the socket, or is on its way, no command is begun.
         queued_bytes_total: of all connections, that sockets have not taken.
-        data_out_bytes: Data-Out buffers of all sessions.
+        data_out_bytes: Data-Out buffers of all sessions; as much again of data that came with commands which wait.
         window: commands of a session (MaxCmdSN).
         nop_interval: seconds of silence before a NOP-In asks whether somebody is there; 0: never.
         nop_timeout: seconds for the answer.
@@ -224,6 +224,7 @@ class TargetNode:
         self.sessions: dict[int, Session] = {}              # by TSIH
         self._by_ports: dict[_Ports, Session] = {}
         self.data_out_budget = DataOutBudget(self.limits.data_out_bytes)
+        self.immediate_budget = DataOutBudget(self.limits.data_out_bytes)
         self.queue_limit = self.limits.queued_bytes
         self.accepting = True
         self.now = 0.0
@@ -470,7 +471,7 @@ class TargetNode:
             "unauthenticated": len(self._unauthenticated),
             "refused_connections": self.refused_connections,
             "backlog_bytes": self._backlog,
-            "data_out_bytes": self.data_out_budget.used,
+            "data_out_bytes": self.data_out_budget.used + self.immediate_budget.used,
             "sessions": [session.statistics() for session in self.sessions.values()],
             "targets": {name: entry.target.statistics() for name, entry in self.targets.items()},
         }

@@ -24,10 +24,10 @@ from scsiemu.sam import Status, TaskManagementFunction
 from scsiemu.sense import Sense, SenseCode
 from scsiemu.target import Target
 from transports.iscsi.codes import NO_TAG, Flags, RejectReason
-from transports.iscsi.command_checks import ATTRIBUTES, why_rejected, wrong_data
+from transports.iscsi.command_checks import ATTRIBUTES, command_of, why_rejected, wrong_data
 from transports.iscsi.data_out import DataOutTable
 from transports.iscsi.framing import PlainCommand, seal
-from transports.iscsi.held import HeldRequests
+from transports.iscsi.held import HeldRequests, KeptData
 from transports.iscsi.pdu import DataOut, Pdu, ScsiCommand, pack_plain, pack_response, r2t_bhs
 from transports.iscsi.response import respond
 
@@ -62,7 +62,7 @@ class Session:
     """
 
     __slots__ = (
-        "_data_out", "_immediates", "_parting", "_pledged", "_spare", "connection", "data_pdu_in_order",
+        "_data_out", "_immediates", "_kept", "_parting", "_pledged", "_spare", "connection", "data_pdu_in_order",
         "data_sequence_in_order", "entry", "exp_cmd_sn", "first_burst_length", "held", "immediate_data",
         "initial_r2t", "initiator_name", "isid", "max_burst_length", "max_cmd_sn", "max_outstanding_r2t", "nexus",
         "node", "parameters", "pending_functions", "queue", "target", "tasks", "tsih", "window",
@@ -104,6 +104,7 @@ class Session:
         self.pending_functions = 0                          # task management that the target has not answered
         self._pledged = 0                                   # bytes of Data-In that commands under way may bring
         self._spare: Command | None = None
+        self._kept = KeptData(self.node.immediate_budget)
         # Made when first needed: most sessions are idle.
         self._data_out: DataOutTable | None = None
         self.queue: deque[Command] | None = None
@@ -194,6 +195,7 @@ class Session:
         out = connection.out
         limit = self.node.queue_limit
         longest = connection.plain_data_in
+        most = min(self.first_burst_length, self.node.immediate_budget.room) if self.immediate_data else 0
         digests = connection.digests
         first = len(out)                # from here on `out` has answers that miss their digests
         taken = 0
@@ -216,9 +218,7 @@ class Session:
             direction = flags & 0x60
             if direction == 0x40 and not data:
                 out_length, in_length = 0, expected
-            elif direction == 0x20 and (
-                not data or (len(data) <= expected and len(data) <= self.first_burst_length and self.immediate_data)
-            ):
+            elif direction == 0x20 and (not data or (len(data) <= expected and len(data) <= most)):
                 out_length, in_length = expected, 0
             elif not (direction or data):
                 out_length = in_length = 0
@@ -262,6 +262,9 @@ class Session:
             self._pledged += command.data_in_length
             if ended is not None:
                 self.complete(completion_of(command, ended))
+            elif data:
+                self._kept.keep(itt, len(data))
+                most = min(most, self.node.immediate_budget.room)
             self.node.settle(target)
             exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
             stat_sn, queued = connection.stat_sn, connection.queued
@@ -307,13 +310,16 @@ class Session:
             self._immediates.add(itt)
         else:
             self.exp_cmd_sn = (pdu.cmd_sn + 1) & _MASK
-        command = self._make_command(pdu)
+        command = command_of(self, pdu)
         self.tasks[itt] = command
         code = wrong_data(self, pdu, command)
         if code is not None:
             self._end_here(command, Status.CHECK_CONDITION, code)
             return
         if pdu.flags & Flags.FINAL:
+            if pdu.data and not self._kept.keep(itt, len(pdu.data)):
+                self._end_here(command, Status.BUSY, None)
+                return
             if pdu.immediate or not (self.queue or self._pledged + self.connection.queued > self.node.queue_limit):
                 self._submit(command)
                 return
@@ -325,19 +331,6 @@ class Session:
         if self.queue is None:
             self.queue = deque()
         self.queue.append(command)
-
-    def _make_command(self, pdu: ScsiCommand) -> Command:
-        assert self.nexus is not None
-        length = pdu.expected_data_transfer_length
-        flags = pdu.flags
-        if flags & Flags.WRITE:
-            out_length, in_length = length, (pdu.read_length or 0) if flags & Flags.READ else 0
-        else:
-            out_length, in_length = 0, length if flags & Flags.READ else 0
-        return Command(
-            self.nexus, pdu.lun, pdu.cdb, pdu.itt, ATTRIBUTES[flags & 7], pdu.data, out_length, in_length, self,
-            pdu.priority,
-        )
 
     def _submit(self, command: Command) -> None:
         assert self.target is not None
@@ -445,6 +438,8 @@ class Session:
         if self.tasks.pop(itt, None) is None:
             return                      # the session has ended
         self._pledged -= command.data_in_length
+        if self._kept.sizes:
+            self._kept.release(itt)
         if self._immediates and itt in self._immediates:
             self._immediates.discard(itt)
         else:
@@ -583,6 +578,7 @@ class Session:
         if self._data_out is not None:
             self._data_out.close()
             self._data_out = None
+        self._kept.close()
         if self.nexus is not None and self.target is not None and not self.nexus.lost:
             self.target.nexus_lost(self.nexus)
 
