@@ -168,7 +168,7 @@ class Provisioning(SpecialWrites):
             if protect:
                 block, tags = separate(block, self.block_size)
                 self.protection_check(cdb, protect, lba, 1).check(block, tags, self.block_size, lba)
-        if cdb.unmap and not any(block):
+        if cdb.unmap and not any(block) and tags in (b"", _UNPROTECTED):
             # SBC-4 5.51: unmap where reading then returns what writing would have left (LBPRZ).
             yield from self.deallocate(lba, blocks)
         else:

@@ -284,6 +284,20 @@ def test_write_same_without_data(pi_type: int, protect: int) -> None:
     assert data == (bytes(BLOCK) + b"\xff" * 8) * 3
 
 
+def test_write_same_unmaps_what_reads_the_same() -> None:
+    """UNMAP of zeros unmaps where no protection information came, or FFh; else it is written (SBC-4 5.51)."""
+    bench = Bench(pi_type=1)
+    kept = protected(bytes(BLOCK), 4)
+    fields: dict[str, int] = {"lba": 4, "transfer_length": 2, "unmap": 1}
+
+    assert bench.do("WRITE SAME(16)", protect=1, data_out=kept, **fields).good
+    assert bench.do("READ(16)", lba=4, transfer_length=2, protect=1).data == kept + protected(bytes(BLOCK), 5)
+    for protect, block in ((1, bytes(BLOCK) + b"\xff" * 8), (0, bytes(BLOCK))):
+        assert bench.do("WRITE SAME(16)", protect=protect, data_out=block, **fields).good
+        data = bench.do("READ(16)", lba=4, transfer_length=2, protect=1).data
+        assert data == (bytes(BLOCK) + b"\xff" * 8) * 2
+
+
 def test_escapes() -> None:
     """Application tag FFFFh switches checks off in types 1 and 2; in type 3 the reference tag must be all ones too."""
     one = Bench(pi_type=1)
