@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.oracle, pytest.mark.timeout(120)]
 
 TOOLS = (
     "growisofs", "lsdvd", "dvdbackup", "dvdauthor", "genisoimage", "ddrescue", "safecopy", "mkudffs", "udfinfo",
-    "udflabel", "wrudf", "cdrwtool", "dvd+rw-format", "wodim", "cdrskin", "icedax", "abcde",
+    "udflabel", "wrudf", "cdrwtool", "dvd+rw-format", "dvd-ram-control", "wodim", "cdrskin", "icedax", "abcde",
 )
 TITLES = """<dvdauthor><vmgm/><titleset><titles><video format="pal" aspect="4:3"/><pgc>
 <vob file="video.mpg" chapters="0,0:10"/></pgc></titles></titleset></dvdauthor>
@@ -121,6 +121,18 @@ udfinfo /dev/sr0 | grep -e ^num -e integ
             "numfiles=1", "numdirs=2", "integrity=closed",
         ],
     }
+
+
+def test_dvd_ram_control(on_drives: Run) -> None:
+    """dvd-ram-control protects a DVD-RAM persistently: nothing is written until it takes that off again."""
+    write = "dd if=file of=/dev/sr0 bs=2048 count=16 conv=notrunc,fsync > log 2>&1 && echo written || echo refused\n"
+    state = "dvd+rw-mediainfo /dev/sr0 2> /dev/null | grep -o 'Protection is.*'\n"
+    on, off = "dvd-ram-control -rdonly /dev/sr0\n", "dvd-ram-control -rdwr /dev/sr0\n"
+
+    assert on_drives({"dvd-ram": ("dvd-ram", f"{off}{on}{state}{write}{on}{off}{state}{write}")}) == {"dvd-ram": [
+        "The disc is unprotected already.", "Persistent Write Protection is on", "Protection is on", "refused",
+        "The disc is write protected already.", "Persistent Write Protection is off", "Protection is off", "written",
+    ]}
 
 
 def test_options_of_wodim_and_cdrskin(on_drives: Run) -> None:
