@@ -231,7 +231,7 @@ class Attributes(Densities):
 
     @tape_operation(
         0xAB, "READ MEDIA SERIAL NUMBER", layouts.READ_MEDIA_SERIAL_NUMBER, service_action=0x01,
-        data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True, allocation="allocation_length",
+        data=DataDirection.IN, conflict=ReservationClass.ALWAYS, needs_ready=True, allocation="allocation_length",
         standard="SPC-5 6.30",
     )
     def read_media_serial_number(self, command: Command, cdb: CdbFields) -> Completion:

@@ -31,7 +31,7 @@ class Densities(Formatting):
 
     @tape_operation(
         0x05, "READ BLOCK LIMITS", layouts.READ_BLOCK_LIMITS, data=DataDirection.IN,
-        conflict=ReservationClass.PERSISTENT_ALLOWED, standard="SSC-5 7.5",
+        conflict=ReservationClass.ALWAYS, standard="SSC-5 7.5",
     )
     def read_block_limits(self, command: Command, cdb: CdbFields) -> Completion:
         """Granularity, longest and shortest block; with MLOI the highest logical object identifier."""
@@ -43,7 +43,7 @@ class Densities(Formatting):
 
     @tape_operation(
         0x44, "REPORT DENSITY SUPPORT", layouts.REPORT_DENSITY_SUPPORT, data=DataDirection.IN,
-        conflict=ReservationClass.PERSISTENT_ALLOWED, allocation="allocation_length", standard="SSC-5 7.8",
+        conflict=ReservationClass.ALWAYS, allocation="allocation_length", standard="SSC-5 7.8",
     )
     def report_density_support(self, command: Command, cdb: CdbFields) -> Completion:
         """Densities, or with MEDIUM TYPE kinds of media; of the drive, or with MEDIA of the cartridge in it."""

@@ -19,6 +19,7 @@ from ssc_tape import (
     prevent,
     read,
     read_position,
+    report_density,
     rewind,
     space,
     write,
@@ -27,6 +28,7 @@ from ssc_tape import (
 RESERVE = bytes((0x16, 0, 0, 0, 0, 0))
 RELEASE = bytes((0x17, 0, 0, 0, 0, 0))
 READ_BLOCK_LIMITS = bytes((0x05, 0, 0, 0, 0, 0))
+READ_MEDIA_SERIAL_NUMBER = bytes((0xAB, 1, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0))
 READ_KEYS = bytes((0x5E, 0, 0, 0, 0, 0, 0, 0, 8, 0))
 KEY = 0x1122334455667788
 
@@ -45,6 +47,12 @@ def second(unit: ConformanceUnit, tape: Tape) -> Iterator[ConformanceUnit]:
 def persist(unit: ConformanceUnit, action: int, *, kind: int = 0, key: int = KEY, new: int = 0) -> None:
     """PERSISTENT RESERVE OUT that must end with GOOD."""
     unit.good(struct.pack(">BBBxxIx", 0x5F, action, kind, 24), struct.pack(">QQ8x", key, new))
+
+
+def need_serial_number(tape: Tape) -> None:
+    """End a case where the target has not the command."""
+    if not tape.unit.execute(READ_MEDIA_SERIAL_NUMBER, data_in=255).good:
+        tape.unit.not_supported("no READ MEDIA SERIAL NUMBER")
 
 
 @pytest.fixture
@@ -88,6 +96,26 @@ def test_reserve_inquiry(tape: Tape, second: ConformanceUnit) -> None:
     tape.need(RESERVE)
     tape.unit.good(RESERVE)
     second.good(inquiry(length=36), data_in=36)
+    tape.unit.good(RELEASE)
+
+
+@clause("SSC-5 reservations")
+def test_reserve_limits(tape: Tape, second: ConformanceUnit) -> None:
+    """Nor are READ BLOCK LIMITS and REPORT DENSITY SUPPORT."""
+    tape.need(RESERVE)
+    tape.unit.good(RESERVE)
+    second.good(READ_BLOCK_LIMITS, data_in=6)
+    second.good(report_density(), data_in=0xFFFF)
+    tape.unit.good(RELEASE)
+
+
+@clause("SPC-5 READ MEDIA SERIAL NUMBER")
+def test_reserve_serial_number(tape: Tape, second: ConformanceUnit) -> None:
+    """Nor is READ MEDIA SERIAL NUMBER."""
+    tape.need(RESERVE)
+    need_serial_number(tape)
+    tape.unit.good(RESERVE)
+    second.good(READ_MEDIA_SERIAL_NUMBER, data_in=255)
     tape.unit.good(RELEASE)
 
 
@@ -157,6 +185,16 @@ def test_persistent_allowed(registered: Tape, second: ConformanceUnit) -> None:
     second.good(inquiry(length=36), data_in=36)
     second.good(prevent(0))
     second.good(TEST_UNIT_READY)
+
+
+@clause("SPC-5 persistent reservations")
+def test_persistent_serial_number(registered: Tape, second: ConformanceUnit) -> None:
+    """READ MEDIA SERIAL NUMBER is allowed, too."""
+    need_serial_number(registered)
+    persist(registered.unit, 1, kind=EXCLUSIVE_ACCESS)
+    second.attentions()
+
+    second.good(READ_MEDIA_SERIAL_NUMBER, data_in=255)
 
 
 @clause("SPC-5 persistent reservations")
