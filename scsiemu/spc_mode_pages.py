@@ -42,9 +42,10 @@ CONTROL: Final = ModePage(
 
 CONTROL_EXTENSION: Final = ModePage(
     0x0A, 0x01, "Control Extension",
-    # IALUAE is one: operators change access states. MAXIMUM SENSE DATA LENGTH zero: as long as it gets.
+    # SCSIP is one: SET TIMESTAMP is performed. IALUAE is one: operators change access states. MAXIMUM SENSE DATA LENGTH
+    # zero: as long as it gets.
     PageLayout(
-        "_:4 dlc tcmos=1 scsip ialuae=1 _:4 initial_command_priority:4 maximum_sense_data_length:8 _:200"
+        "_:4 dlc tcmos=1 scsip=1 ialuae=1 _:4 initial_command_priority:4 maximum_sense_data_length:8 _:200"
     ),
     standard="SPC-5 7.5.11",
 )

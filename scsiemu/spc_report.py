@@ -125,6 +125,7 @@ def _one_command(declared: Operation, timeouts: bytes) -> bytes:
 
 # TIMESTAMP ORIGIN, and milliseconds that the clock is ahead of the time of day.
 _CLOCK: Final = struct.Struct(">Bq")
+_LATEST: Final = 0xF0           # in the first byte of a TIMESTAMP that is set (SPC-5 6.50)
 
 
 class TimestampOperations(InquiryOperations):
@@ -210,6 +211,9 @@ class TimestampOperations(InquiryOperations):
         data = command.parameter_list
         if len(data) < 12:
             raise CheckCondition(asc.PARAMETER_LIST_LENGTH_ERROR)
+        if data[4] > _LATEST:
+            pointer = FieldPointer(4, in_cdb=False)
+            raise CheckCondition(asc.INVALID_FIELD_IN_PARAMETER_LIST, pointer=pointer)
         milliseconds = int.from_bytes(data[4:10], "big")
         yield from self._keep_clock(milliseconds, 0b010)
         self._set_clock(milliseconds, origin=0b010)

@@ -123,6 +123,23 @@ def test_set_timestamp_lengths() -> None:
     assert one.command("REPORT TIMESTAMP").data[2] == 0
 
 
+def test_set_timestamp_too_late() -> None:
+    """A TIMESTAMP whose first byte is greater than F0h is refused and changes nothing (SPC-5 6.50)."""
+    one = World().one
+
+    result = one.command("SET TIMESTAMP", data_out=bytes(4) + b"\xf1" + bytes(7))
+    assert (result.code, field(result)) == (asc.INVALID_FIELD_IN_PARAMETER_LIST, 4)
+    assert one.command("REPORT TIMESTAMP").data[2] == 0
+    assert one.command("SET TIMESTAMP", data_out=bytes(4) + b"\xf0" + bytes(7)).good
+
+
+def test_set_timestamp_is_allowed() -> None:
+    """SCSIP of the control extension mode page is one, as SET TIMESTAMP is performed (SPC-5 6.50, 7.5.11)."""
+    data = World().one.command("MODE SENSE(10)", page_code=0x0A, subpage_code=1).data
+
+    assert data[-28] & 0x02
+
+
 def test_set_timestamp_resets() -> None:
     """A hard reset makes the timestamp zero, a logical unit reset leaves it (SPC-5 5.3)."""
     world = World()
