@@ -160,10 +160,11 @@ class SpecialWrites(ReadWrite):
         """Open a stream, whose identifier is assigned, or close one."""
         identifier = cdb.stream_identifier
         if cdb.stream_control == _OPEN:
-            free = (each for each in range(1, self.config.max_streams + 1) if each not in self.streams)
-            identifier = next(free, 0)
-            if not identifier:
+            # Identifiers are less than MAXIMUM NUMBER OF STREAMS (SBC-4 6.6.5); 0 looks like none, so it comes last.
+            free = [each for each in (*range(1, self.config.max_streams), 0) if each not in self.streams]
+            if not free:
                 raise CheckCondition(asc.with_key(asc.MAXIMUM_NUMBER_OF_STREAMS_OPEN, 0x05))
+            identifier = free[0]
             self.streams.add(identifier)
         elif cdb.stream_control == _CLOSE:
             if identifier not in self.streams:

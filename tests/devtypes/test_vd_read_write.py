@@ -266,19 +266,21 @@ def test_write_atomic_rules() -> None:
 
 
 def test_streams() -> None:
-    """WRITE STREAM needs an open stream; STREAM CONTROL opens and closes, GET STREAM STATUS lists (SBC-4 5.32)."""
+    """WRITE STREAM needs an open stream; STREAM CONTROL opens and closes, GET STREAM STATUS lists (SBC-4 5.32). Identifiers
+    are less than MAXIMUM NUMBER OF STREAMS (SBC-4 6.6.5)."""
     bench = Bench(max_streams=2)
     write = {"transfer_length": 1, "data_out": b"s" * BLOCK}
 
     assert bench.do("WRITE STREAM(16)", stream_identifier=1, **write).code == asc.STREAM_NOT_OPEN
     first = bench.do("STREAM CONTROL", stream_control=1).data
     assert first == bytes.fromhex("0700000000010000")
-    assert bench.do("STREAM CONTROL", stream_control=1).good
+    assert bench.do("STREAM CONTROL", stream_control=1).data == bytes.fromhex("0700000000000000")
     full = bench.do("STREAM CONTROL", stream_control=1).code
     assert full == asc.with_key(asc.MAXIMUM_NUMBER_OF_STREAMS_OPEN, SenseKey.ILLEGAL_REQUEST)
     assert bench.do("WRITE STREAM(16)", stream_identifier=1, **write).good
-    status = bench.do("GET STREAM STATUS", stream_identifier=2).data
-    assert status == bytes.fromhex("0000000800000002" "0000000200000000")
+    status = bench.do("GET STREAM STATUS", stream_identifier=1).data
+    assert status == bytes.fromhex("0000000800000002" "0000000100000000")
+    assert len(bench.do("GET STREAM STATUS").data) == 24
     assert bench.do("STREAM CONTROL", stream_control=2, stream_identifier=1).good
     assert bench.do("STREAM CONTROL", stream_control=2, stream_identifier=1).code == asc.STREAM_NOT_OPEN
     assert bench.do("GET STREAM STATUS", stream_identifier=3).code == asc.INVALID_FIELD_IN_CDB
