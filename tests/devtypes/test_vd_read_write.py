@@ -266,8 +266,8 @@ def test_write_atomic_rules() -> None:
 
 
 def test_streams() -> None:
-    """WRITE STREAM needs an open stream; STREAM CONTROL opens and closes, GET STREAM STATUS lists (SBC-4 5.32). Identifiers
-    are less than MAXIMUM NUMBER OF STREAMS (SBC-4 6.6.5)."""
+    """WRITE STREAM needs an open stream; STREAM CONTROL opens and closes, GET STREAM STATUS lists (SBC-4 5.32).
+    Identifiers are less than MAXIMUM NUMBER OF STREAMS (SBC-4 6.6.5)."""
     bench = Bench(max_streams=2)
     write = {"transfer_length": 1, "data_out": b"s" * BLOCK}
 
