@@ -308,8 +308,9 @@ def test_framing_data_digest_error_marks_the_pdu(cuts: list[int]) -> None:
 
 
 @given(
-    st.lists(st.sampled_from((0, 0, 0, 1, 47, 48, 100)), min_size=1, max_size=9), st.booleans(), st.booleans(),
-    st.data(),
+    st.lists(st.sampled_from((0, 0, 0, 1, 47, 48, 100)), min_size=1, max_size=9)
+    | st.builds(lambda length, count: [length] * count, st.sampled_from((1, 48, 512)), st.integers(2, 9)),
+    st.booleans(), st.booleans(), st.data(),
 )
 @settings(max_examples=300, deadline=None)
 def test_framing_one_wrong_bit_among_plain_commands(

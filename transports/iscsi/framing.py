@@ -154,11 +154,9 @@ class PduReader:
         size = len(view)
         longest = self.max_data_segment_length
         header_digest, data_digest = self.header_digest, self.data_digest
-        header = BHS_LENGTH
-        checked = size                  # up to here header digests are right, or there are none
-        if header_digest:
-            header += 4
-            checked = _end_of_run(view, position)
+        header = BHS_LENGTH + 4 if header_digest else BHS_LENGTH
+        checked = position if header_digest or data_digest else size    # up to here no digest is wrong
+        run = header_digest             # one CRC of many is still to be tried
         while size - position >= header:
             opcode, flags, word, length, lun, itt, expected, cmd_sn, acknowledged, cdb = _unpack_bhs(view, position)
             if opcode != 0x01 or word or length > longest:
@@ -168,10 +166,17 @@ class PduReader:
                 end += length + 3 & ~3
                 if data_digest:
                     end += 4
-                if end > size or (data_digest and digest.crc32c(view[data_at:end]) != _WITH_DIGEST):
+                if end > size:
                     break
-            if position >= checked and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
-                break
+            if end > checked:
+                if run and size - end >= end - position and (data_digest or not length):
+                    run = False
+                    checked = _end_of_run(view, position, end - position)
+                if end > checked:
+                    if header_digest and digest.crc32c(view[position:data_at]) != _WITH_DIGEST:
+                        break
+                    if length and data_digest and digest.crc32c(view[data_at:end]) != _WITH_DIGEST:
+                        break
             data = view[data_at:data_at + length] if length else b""
             commands.append((position, flags, lun, itt, expected, cmd_sn, cdb, data))
             position = end
@@ -339,20 +344,36 @@ class PduReader:
         raise FramingError(message, reason, header, header_digest=header_digest)
 
 
-def _end_of_run(view: memoryview, position: int) -> int:                                        # hot
-    """Where headers end that one CRC of them all finds right; `position`: each is to be looked at.
+def _end_of_run(view: memoryview, position: int, size: int) -> int:                              # hot
+    """Where PDUs of one size end that one CRC of them all finds right; `position`: each is to be looked at.
 
-    Behind the digest of a header the register of the CRC is the same whatever the header says, so that after so many
-    headers it is a number that can be known before. Data would have spoilt it.
+    Behind a digest the register of a CRC is the same whatever comes before it, so that after so many PDUs of one size
+    with all their digests it is a number that can be known before. One of another size would spoil it: the last is
+    looked at for that.
     """
-    count, rest = divmod(len(view) - position, BHS_LENGTH + 4)
-    if rest or count < 2:
+    count = (len(view) - position) // size
+    last = position + (count - 1) * size
+    if view[last] != view[position] or view[last + 4 : last + 8] != view[position + 4 : position + 8]:
         return position
-    while len(_AFTER_HEADERS) <= count:
-        header = bytes(BHS_LENGTH)
-        header += _pack_digest(digest.crc32c(header))
-        _AFTER_HEADERS.append(digest.crc32c(header, _AFTER_HEADERS[-1]))
-    return len(view) if digest.crc32c(view[position:]) == _AFTER_HEADERS[count] else position
+    after = _AFTER_PDUS.get(size)
+    if after is None:
+        if len(_AFTER_PDUS) == _SIZES:
+            _AFTER_PDUS.clear()
+        after = _AFTER_PDUS[size] = [0]
+    while len(after) <= count:
+        after.append(digest.crc32c(_whole(size), after[-1]))
+    end = last + size
+    return end if digest.crc32c(view[position:end]) == after[count] else position
+
+
+def _whole(size: int) -> bytes:
+    """A PDU of that size, of zeros but for its digests."""
+    header = bytes(BHS_LENGTH)
+    header += _pack_digest(digest.crc32c(header))
+    if size == len(header):
+        return header
+    data = bytes(size - len(header) - 4)
+    return header + data + _pack_digest(digest.crc32c(data))
 
 
 def encode(pdu: Pdu, *, header_digest: bool = False, data_digest: bool = False) -> list[Buffer]:
@@ -452,7 +473,8 @@ _unpack_data_out = Struct(">4xII4x").unpack
 _pack_digest = Struct("<I").pack            # 13.1: bit 7 of byte 0 is x^31 reflected, so low byte first
 _pack_between = Struct("<I48sI").pack       # a data digest, then a header and its digest
 _WITH_DIGEST = 0x48674BC7                   # the CRC32C of whatever has its own behind it
-_AFTER_HEADERS = [0]                        # see _end_of_run
+_AFTER_PDUS: dict[int, list[int]] = {}      # see _end_of_run: by size and number of PDUs
+_SIZES = 64                                 # of which that is remembered
 _NEVER = 1 << 62
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _NOWHERE = memoryview(b"")
