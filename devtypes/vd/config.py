@@ -42,7 +42,7 @@ class DiskConfig:
         stoppable: START STOP UNIT with START zero makes the unit not ready. None: unless it is removable, which
             then behaves like a memory card, without a spindle.
         max_transfer: MAXIMUM TRANSFER LENGTH; default 8 MiB.
-        max_compare: MAXIMUM COMPARE AND WRITE LENGTH, up to 255.
+        max_compare: MAXIMUM COMPARE AND WRITE LENGTH, up to 255, and no more than `max_transfer`.
         max_unmap_blocks, max_unmap_descriptors: for each UNMAP.
         unmap_granularity: OPTIMAL UNMAP GRANULARITY.
         max_write_same: MAXIMUM WRITE SAME LENGTH; default 65535.
@@ -113,7 +113,9 @@ class DiskConfig:
             "resource_blocks": self.resource_blocks or self.capacity,
             "stoppable": not self.removable if self.stoppable is None else self.stoppable,
         }
+        # SBC-4 6.6.4: neither is more than MAXIMUM TRANSFER LENGTH.
         fill["max_atomic"] = min(self.max_atomic or 0xFFFF, 0xFFFF, int(fill["max_transfer"]))
+        fill["max_compare"] = min(self.max_compare, int(fill["max_transfer"]))
         needed = self.capacity * (self.block_size + (PI_SIZE if self.pi_type else 0))
         require(self.store_size == 0 or needed <= self.store_size, "the store is smaller than the blocks need")
         fill["store_size"] = self.store_size or needed

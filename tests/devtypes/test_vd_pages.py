@@ -54,6 +54,16 @@ def test_block_limits_page() -> None:
     assert struct.unpack_from(">IIIII", page, 44) == (32, 4, 2, 0, 0)
 
 
+def test_compare_and_write_limit() -> None:
+    """MAXIMUM COMPARE AND WRITE LENGTH is no more than MAXIMUM TRANSFER LENGTH (SBC-4 6.6.4), and is what counts."""
+    bench = Bench(max_transfer=4)
+    page = bench.do("INQUIRY", evpd=1, page_code=0xB0).data
+
+    assert page[5] == int.from_bytes(page[8:12], "big") == 4
+    assert bench.do("COMPARE AND WRITE", transfer_length=4, data_out=bytes(8 * 512)).good
+    assert bench.do("COMPARE AND WRITE", transfer_length=5, data_out=bytes(10 * 512)).code == asc.INVALID_FIELD_IN_CDB
+
+
 def test_other_vpd_pages() -> None:
     """B1h rotation rate, B2h provisioning, B3h referrals, B7h streams."""
     bench = Bench(rotation_rate=7200, max_streams=5)
