@@ -81,13 +81,17 @@ class LogOperations(InquiryOperations):
             return Completion(encode_log_page(*key, lists[key]))
         page = available_log_pages(self).get(key)
         if page is None:
-            known = any(other[0] == cdb.page_code for other in (*available_log_pages(self), *lists))
-            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="subpage_code" if known else "page_code")
+            raise self._no_page(cdb.page_code)
         parameters = self.log_parameters(page)
         wanted = [parameter for parameter in parameters if parameter.code >= cdb.parameter_pointer]
         if not wanted and cdb.parameter_pointer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="parameter_pointer")
         return Completion(encode_log_page(*key, _encode(wanted, cdb.pc), disable_save=page.disable_save))
+
+    def _no_page(self, page: int) -> CheckCondition:
+        """A page or subpage in the CDB that there is not."""
+        known = any(other[0] == page for other in (*available_log_pages(self), *self.log_page_lists()))
+        return CheckCondition(asc.INVALID_FIELD_IN_CDB, field="subpage_code" if known else "page_code")
 
     def log_parameters(self, page: LogPage) -> list[LogParameter]:
         """The parameters of a page, in ascending order."""
@@ -120,7 +124,7 @@ class LogOperations(InquiryOperations):
             if (page, subpage) == (0, 0) or key == (page, subpage) or (subpage == _SUBPAGE_LIST and key[0] == page)
         ]
         if not pages and (page, subpage) not in self.log_page_lists():
-            raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="page_code")
+            raise self._no_page(page)
         if not cdb.pcr and cdb.pc != _DEFAULT_CUMULATIVE:
             return False
         resets = [declared.reset for declared in pages if declared.reset is not None]

@@ -132,6 +132,7 @@ def test_log_select_refuses_fields() -> None:
 
     assert field(one.command("LOG SELECT", sp=1)) == 1
     assert field(one.command("LOG SELECT", pcr=1, page_code=0x3E)) == 2
+    assert field(one.command("LOG SELECT", pcr=1, page_code=0x06, subpage_code=1)) == 3
     for fields, byte in (({"pcr": 1}, 1), ({"page_code": 6}, 2), ({"subpage_code": 6}, 3)):
         result = one.command("LOG SELECT", pc=1, data_out=page, **fields)
         assert result.code == asc.INVALID_FIELD_IN_CDB
