@@ -184,8 +184,8 @@ def test_drive_buffered_blocks_that_are_lost_are_told(name: str) -> None:
 
 
 def test_drive_reads_up_to_what_is_unreadable() -> None:
-    """READ of many blocks with a bad one among them: those before it are transferred, INFORMATION counts the bad one and
-    those behind it, and the tape is behind the bad one (SSC-5 6.4). VERIFY the same, without data."""
+    """READ of many blocks with a bad one among them: those before it are transferred, INFORMATION counts the bad one
+    and those behind it, and the tape is behind the bad one (SSC-5 6.4). VERIFY the same, without data."""
     store = SpoiledStore(1 << 20)
     bench = Bench(store=store)
     assert bench.do("MODE SELECT(6)", pf=1, data_out=bytes((0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 2, 0))).good

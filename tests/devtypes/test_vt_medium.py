@@ -301,8 +301,8 @@ def test_medium_goes_on_after_a_failed_write(fail_at: int) -> None:
 
 
 def test_medium_bad_spot_costs_no_more_than_its_record() -> None:
-    """What is read ahead of need may be unreadable: records before a bad spot are read, in few attempts, and a cartridge
-    opens that has one behind its last record."""
+    """What is read ahead of need may be unreadable: records before a bad spot are read, in few attempts, and a
+    cartridge opens that has one behind its last record."""
     store = SpoiledStore(_SIZE)
     medium = perform(TapeMedium.format(store.capabilities), store)
     _append(store, medium, [bytes((number,)) * 100 for number in range(100)])
