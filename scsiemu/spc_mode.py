@@ -70,6 +70,9 @@ class ModeOperations(VpdPages):
     # Whether block descriptors have a long form (disks have; those of tape do not say where a block is).
     has_long_descriptors: ClassVar[bool] = True
 
+    # What DEVICE-SPECIFIC PARAMETER has besides for a nexus that may not change the medium: WP, where there is one.
+    read_only_parameter: ClassVar[int] = 0
+
     # Page code 00h asks for header and block descriptors alone, as drivers do that only want to know of those.
     has_bare_mode_sense: ClassVar[bool] = False
 
@@ -196,7 +199,7 @@ class ModeOperations(VpdPages):
         length = 3 + len(blocks) + len(pages)
         if length > 0xFF:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="page_code")
-        header = bytes((length, self.medium_type, self.device_specific_parameter, len(blocks)))
+        header = bytes((length, self.medium_type, self._device_specific(command), len(blocks)))
         return Completion(header + blocks + pages)
 
     @operation(
@@ -209,8 +212,12 @@ class ModeOperations(VpdPages):
         long = bool(cdb.llbaa) and self.has_long_descriptors
         blocks = b"" if cdb.dbd else self.block_descriptors(control=cdb.pc, long=long)
         length = (6 + len(blocks) + len(pages)).to_bytes(2, "big")
-        middle = bytes((self.medium_type, self.device_specific_parameter, bool(long and blocks), 0))
+        middle = bytes((self.medium_type, self._device_specific(command), bool(long and blocks), 0))
         return Completion(length + middle + len(blocks).to_bytes(2, "big") + blocks + pages)
+
+    def _device_specific(self, command: Command) -> int:
+        """DEVICE-SPECIFIC PARAMETER as the command's nexus finds it."""
+        return self.device_specific_parameter | (self.read_only_parameter if command.nexus_state.read_only else 0)
 
     def _sense_pages(self, cdb: CdbFields) -> bytes:
         """The pages that a MODE SENSE asks for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from devtypes.vd.config import BLOCK_SIZES, PI_SIZE
 from devtypes.vd.maintenance import Maintenance
@@ -91,6 +91,8 @@ class DiskModes(Maintenance):
     Attributes:
         used: blocks that were mapped when it was last counted.
     """
+
+    read_only_parameter: ClassVar[int] = _WRITE_PROTECTED
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.used = 0

@@ -101,6 +101,7 @@ class TapeModes(Spacing):
 
     has_long_descriptors: ClassVar[bool] = False
     has_bare_mode_sense: ClassVar[bool] = True
+    read_only_parameter: ClassVar[int] = _WRITE_PROTECTED
 
     def mode_page_declarations(self) -> list[ModePage]:
         kind = self.kind

@@ -141,6 +141,19 @@ def test_device_specific_parameter() -> None:
     assert Bench(write_protect=True).do("MODE SENSE(6)", page_code=0x08).data[2] == 0x90
 
 
+@pytest.mark.parametrize("name", ["MODE SENSE(6)", "MODE SENSE(10)"])
+def test_write_protection_of_a_nexus(name: str) -> None:
+    """WP tells a nexus that may not write that it may not, and no other one."""
+    bench = Bench()
+    reader = bench.another()
+    reader.nexus.units[0].read_only = True
+    at = 2 if name.endswith("(6)") else 3
+
+    assert reader.command(name, page_code=0x08).data[at] == 0x90
+    assert reader.command("WRITE(10)", transfer_length=1, data_out=bytes(512)).code == asc.WRITE_PROTECTED
+    assert bench.do(name, page_code=0x08).data[at] == 0x10
+
+
 def test_long_block_descriptor() -> None:
     """LLBAA gives the long form (SBC-4 6.5.2)."""
     data = Bench().do("MODE SENSE(10)", page_code=0x08, llbaa=1).data

@@ -225,6 +225,15 @@ def test_drive_write_protection_has_many_causes() -> None:
     assert bench.write(b"x").good
 
 
+def test_drive_write_protection_of_a_nexus() -> None:
+    """WP tells a nexus that may not write that it may not."""
+    bench = Bench()
+    bench.initiator.nexus.units[0].read_only = True
+
+    assert bench.do("MODE SENSE(6)").data[2] & 0x80
+    assert bench.write(b"x").code == asc.WRITE_PROTECTED
+
+
 def test_drive_two_of_them_are_apart() -> None:
     """Each drive has its own cartridge and position."""
     target = Target("iqn.2026-11.org.example:two")
