@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from devtypes.vmmc import layouts
-from devtypes.vmmc.base import BLOCK
+from devtypes.vmmc.base import BLOCK, Ongoing
 from devtypes.vmmc.defects import pieces
 from devtypes.vmmc.disc import Asking, Disc, SectorForm, Track
 from devtypes.vmmc.layers import is_jumping, recorded_to
@@ -24,6 +24,7 @@ from scsiemu.command import Buffer, Command, Completion, Steps
 from scsiemu.io_requests import DataOut, Flush, Read
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, SenseKey
+from scsiemu.task_set import Alone
 
 __all__ = ["INCOMPATIBLE_MEDIUM", "MOST_BLOCKS", "NOT_RECORDED", "Reading"]
 
@@ -34,7 +35,13 @@ _RANGE: Final = ("lba", "transfer_length")
 
 
 class Reading(TableOfContents):
-    """Reading user data."""
+    """Reading user data.
+
+    Attributes:
+        unsaved: something was recorded that a cut would lose.
+    """
+
+    unsaved = False
 
     @operation(
         0x25, "READ CAPACITY", layouts.READ_CAPACITY, data=DataDirection.IN,
@@ -172,9 +179,22 @@ class Reading(TableOfContents):
         if disc.random and cdb.lba + cdb.transfer_length > disc.capacity:
             raise CheckCondition(asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, field="lba")
         if cdb.immed:
-            self.unit.start_background(self._synchronize(), "synchronize cache")
+            busy = None
+            if self.unsaved and not disc.random:        # where the next block goes is not known before it is done
+                busy = Ongoing(asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS, self.unit.now, 0)
+            self.ongoing = busy
+            self.unit.start_background(self._synchronize_alone(busy), "synchronize cache")
             return Completion()
         return self._synchronize()
+
+    def _synchronize_alone(self, busy: Ongoing | None) -> Steps:
+        """Nothing is written meanwhile."""
+        try:
+            yield Alone()
+            return (yield from self._synchronize())
+        finally:
+            if self.ongoing is busy:
+                self.ongoing = None
 
     def _synchronize(self) -> Steps:
         yield from self.bring_to_medium()

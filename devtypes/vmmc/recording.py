@@ -63,12 +63,10 @@ class Recorder(OpticalModes):
     Attributes:
         plan: what SEND CUE SHEET has announced, until all of it is written.
         raw: what has come of a session that the host makes.
-        unsaved: something was recorded that a cut would lose.
     """
 
     plan: CuePlan | None = None
     raw: RawSession | None = None
-    unsaved = False
     _before_rehearsal: bytes | None = None
     _unsaved_before = False
 

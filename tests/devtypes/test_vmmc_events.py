@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from vmmc_bench import Bench
+from test_vmmc_recording import Burner
+from vmmc_bench import BLOCK, Bench, image
 
 from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
 from iohandlers.memory import open_store
 from scsiemu import asc
+from scsiemu.io_requests import PENDING, Write
 from scsiemu.testing.initiator import Initiator
 
 CHANGE, POWER, EXTERNAL, MEDIA, INITIATORS, BUSY = (1 << number for number in range(1, 7))
@@ -134,3 +138,44 @@ def test_events_queue_is_bounded() -> None:
         bench.drive.press_load()
 
     assert len(events(silent, MEDIA)) == 16
+
+
+class Held:
+    """A performer that keeps writes waiting while it is told to."""
+
+    def __init__(self, burner: Burner) -> None:
+        self.burner = burner
+        self.waiting: list[tuple[Any, Any]] | None = None
+        burner.drive.unit.performer = self.submit
+
+    def submit(self, request: Any, ticket: Any) -> Any:
+        if self.waiting is None or not isinstance(request, Write):
+            return self.burner.store.submit(request, ticket)
+        self.waiting.append((request, ticket))
+        return PENDING
+
+    def release(self) -> None:
+        """What waits is done."""
+        waiting, self.waiting = self.waiting, None
+        for request, ticket in waiting or ():
+            self.burner.target.complete(ticket, self.burner.store.submit(request, ticket))
+
+
+def test_events_synchronize_cache() -> None:
+    """What goes on behind IMMED keeps the drive busy: nothing is written before the ECC block is filled up."""
+    burner = Burner("dvd-r")
+    held = Held(burner)
+    assert burner.write(0, image(1)) is None
+    held.waiting = []
+    assert burner.do("SYNCHRONIZE CACHE", immed=1).good
+    for name, fields in (("TEST UNIT READY", {}), ("READ TRACK INFORMATION", {"address_type": 1, "address": 1})):
+        assert burner.do(name, **fields).code == asc.LOGICAL_UNIT_NOT_READY_LONG_WRITE_IN_PROGRESS
+    cdb = burner.initiator.cdb("WRITE(10)", lba=1, transfer_length=16)
+    written = burner.initiator.start(0, cdb, image(16))
+    held.release()
+    assert burner.initiator.finish(written).code == asc.INVALID_ADDRESS_FOR_WRITE
+
+    assert burner.do("TEST UNIT READY").good
+    assert burner.track(1)["next"] == 16
+    assert burner.write(16, image(16)) is None
+    assert burner.data("READ(10)", lba=0, transfer_length=17) == image(1) + bytes(15 * BLOCK) + image(1)
