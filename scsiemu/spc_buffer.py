@@ -40,7 +40,8 @@ _DESCRIPTOR: Final = 0x03
 _ECHO: Final = 0x0A
 _ECHO_DESCRIPTOR: Final = 0x0B
 _ERROR_HISTORY: Final = 0x1C
-_ERROR_HISTORY_DIRECTORIES: Final = (0x00, 0x01)
+_ERROR_HISTORY_DIRECTORIES: Final = (0x00, 0x01, 0x02, 0x03)
+_CLEAR_ERROR_HISTORY: Final = (0xFE, 0xFF)
 
 
 class BufferOperations(InquiryOperations):
@@ -102,11 +103,14 @@ class BufferOperations(InquiryOperations):
         return data + bytes(end - cdb.buffer_offset - len(data))
 
     def _error_history(self, cdb: CdbFields) -> bytes:
-        """The error history directory (SPC-5 6.19.8.2): its only entry is itself."""
-        if cdb.buffer_id not in _ERROR_HISTORY_DIRECTORIES:
+        """The error history directory (SPC-5 6.19.8.2): its only entry is itself. No other history is kept, so
+        there is nothing to clear."""
+        if cdb.buffer_id not in (*_ERROR_HISTORY_DIRECTORIES, *_CLEAR_ERROR_HISTORY):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="buffer_id")
         if cdb.buffer_offset:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="buffer_offset")
+        if cdb.buffer_id in _CLEAR_ERROR_HISTORY:
+            return b""
         entry = bytes((0x00, 0, 0, 0)) + (40).to_bytes(4, "big")
         return self.identity.vendor.ljust(8).encode() + bytes(22) + len(entry).to_bytes(2, "big") + entry
 

@@ -79,6 +79,21 @@ def test_read_buffer_error_history_directory() -> None:
     assert data[30:] == bytes.fromhex("0008 00000000 00000028")
 
 
+def test_read_buffer_error_history_ids() -> None:
+    """00h to 03h give the directory, FEh and FFh clear and give nothing, others are not there (SPC-5 6.19.8)."""
+    one = World().one
+    directory = one.command("READ BUFFER(10)", mode=ERROR_HISTORY).data
+
+    for buffer_id in range(256):
+        result = one.command("READ BUFFER(16)", mode=ERROR_HISTORY, buffer_id=buffer_id)
+        if buffer_id in (0, 1, 2, 3):
+            assert result.data == directory
+        elif buffer_id in (0xFE, 0xFF):
+            assert (result.good, result.data) == (True, b"")
+        else:
+            assert result.code == asc.INVALID_FIELD_IN_CDB
+
+
 @pytest.mark.parametrize("mode", [0x00, 0x01, 0x04, 0x05, 0x06, 0x07, 0x0D, 0x0E, 0x0F, 0x1A])
 def test_write_buffer_refuses_modes(mode: int) -> None:
     """Microcode cannot be downloaded: the mode is refused at its field."""
