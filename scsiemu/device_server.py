@@ -247,8 +247,8 @@ class DeviceServer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="additional_cdb_length")
         if "control" in operation.layout and command.fields.control & _LINK_AND_RESERVED:
             raise self._bad_control(operation, command.fields.control)
+        self._check_reservation(command)        # SAM-5 5.3.3: before other statuses
         self.check_access_state(command, operation)
-        self._check_reservation(command)
         if operation.needs_ready:
             self.check_ready(command, operation, command.fields)
         self.check_access(command, operation, command.fields)

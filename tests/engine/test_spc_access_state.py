@@ -6,6 +6,7 @@ import pytest
 from engine_spc_unit import World
 
 from scsiemu import asc
+from scsiemu.sam import Status
 from scsiemu.sense import FieldPointer, SenseCode
 from scsiemu.spc_access_state import AccessState
 
@@ -105,6 +106,19 @@ def test_set_target_port_groups_out_of_unavailable() -> None:
 
     assert world.two.command("SET TARGET PORT GROUPS", data_out=descriptors((0, 2))).good
     assert world.two.command("TEST UNIT READY").good
+
+
+def test_access_state_behind_a_reservation() -> None:
+    """A reservation conflict comes before the sense data of an access state (SAM-5 5.3.3)."""
+    world = World()
+    assert world.two.command("RESERVE(6)").good
+    world.server.set_access_state(1, AccessState.STANDBY)
+    world.one.clear_attentions()
+
+    assert world.one.command("TEST UNIT READY").status == Status.RESERVATION_CONFLICT
+    world.two.clear_attentions()
+    assert world.two.command("RELEASE(6)").good
+    assert world.one.command("TEST UNIT READY").code == asc.LOGICAL_UNIT_NOT_ACCESSIBLE_TARGET_PORT_IN_STANDBY_STATE
 
 
 def test_access_state_closes_the_fast_path() -> None:
