@@ -33,11 +33,14 @@ def respond(session: Session, command: Command, completion: Completion, r2ts: in
     if not alone:
         return
     bidi_residual = 0
-    if command.data_out_length or completion.data_out_wanted:
+    offered, wanted = command.data_out_length, completion.data_out_wanted
+    if (offered and expected) or (wanted and data):
         # 11.4.1: o and u are for the read part of a bidirectional command.
         bidi_residual, flags = residual, flags << 2
-        more, residual = _residual(completion.data_out_wanted, command.data_out_length)
+        more, residual = _residual(wanted, offered)
         flags |= more
+    elif not expected and (offered or wanted):
+        flags, residual = _residual(wanted, offered)
     sense = completion.sense_data
     segment: Buffer = b""
     if sense:
