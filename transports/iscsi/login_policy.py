@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from scsiemu.nexus import Nexus
+from scsiemu.sam import TaskManagementFunction
 from transports.iscsi.chap import OutstandingChallenges
 from transports.iscsi.keys import OperationalSettings
 from transports.iscsi.login import InitiatorIdentity, LoginRefusal, LoginResult, LoginStatus, TargetAccess
@@ -64,14 +66,17 @@ class ConnectionPolicy:
             if old.connection.cid != result.cid:
                 return LoginRefusal(LoginStatus.TOO_MANY_CONNECTIONS, reason="MaxConnections is 1")
             result.negotiation.keep(old.parameters)
+        access = entry.access_of(result.initiator_name, connection.address) if entry is not None else None
+        nexus = None
         if old is not None:
-            old.connection.drop("session reinstatement")            # 6.3.4, 6.3.5
+            if result.tsih and entry is not None and access is not None:
+                before = entry.access_of(result.initiator_name, old.connection.address)
+                nexus = _hand_over(old) if access is before else None
+            old.connection.drop("connection reinstatement" if result.tsih else "session reinstatement")
         tsih = result.tsih or node.new_tsih()
         if not tsih:
             return LoginRefusal(LoginStatus.OUT_OF_RESOURCES, reason="too many sessions")
-        nexus = None
-        if entry is not None:
-            access = entry.access_of(result.initiator_name, connection.address)
+        if entry is not None and nexus is None:
             if access is None:
                 return LoginRefusal(LoginStatus.AUTHORIZATION_FAILURE, reason="not in its access list")
             nexus = node.establish_nexus(entry, access, result.initiator_name, result.isid, connection.group)
@@ -81,3 +86,19 @@ class ConnectionPolicy:
         )
         node.add_session(connection.session)
         return tsih
+
+
+def _hand_over(session: Session) -> Nexus | None:
+    """Another connection takes the place of the session's: its commands end without a word, the nexus goes on (6.3.4;
+    6.3.5.1 has what it is lost by). None where it is lost after all: a store still works for a command, whose tag may
+    come again.
+    """
+    nexus, target = session.nexus, session.target
+    if nexus is None or target is None:
+        return None
+    for lun in list(nexus.units):
+        session.node.manage(target, TaskManagementFunction.ABORT_TASK_SET, nexus, lun, tag=None, origin=None)
+    if any(state.unit.task_set.of_nexuses((nexus,)) for state in nexus.units.values()):
+        return None
+    session.nexus = None
+    return nexus
