@@ -379,6 +379,18 @@ def test_c4_expected_length_of_any_size(length: int, flags: int) -> None:
     assert link.execute(0, tur()).status == Status.GOOD
 
 
+@pytest.mark.parametrize(("cdb", "flags"), [(read(0, 1), Flags.WRITE), (write(0, 1), Flags.READ)])
+def test_c4_wrong_direction(cdb: bytes, flags: int) -> None:
+    """C4: nothing was transferred of what was expected in the other direction: U with all of it. The bits o and u are
+    for bidirectional commands alone (RFC 7143 11.4.1, 11.4.5)."""
+    link = World().connect()
+
+    (answer,) = give(link, command(link, cdb, Flags.FINAL | flags, 512))
+
+    assert isinstance(answer, pdus.ScsiResponse)
+    assert (answer.flags, answer.residual_count, answer.bidi_residual_count) == (0x82, 512, 0)
+
+
 def test_c5_abort_twice_and_itself() -> None:
     """C5: the second abort finds nothing; a function cannot be aborted."""
     world = World()

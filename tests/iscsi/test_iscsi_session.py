@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from iscsi_world import IQN, ME, World, echo, inquiry, pattern, read, swap, tur, write
-from raw_pdus import command, give
 
 from scsiemu.sam import Status
 from scsiemu.sense import decode_sense
@@ -109,18 +108,6 @@ def test_write_residuals(claimed: int) -> None:
 
     assert result.status == Status.GOOD
     assert result.underflow - result.overflow == claimed - 512
-
-
-@pytest.mark.parametrize(("cdb", "flags"), [(read(0, 1), Flags.WRITE), (write(0, 1), Flags.READ)])
-def test_residual_of_a_wrong_direction(cdb: bytes, flags: int) -> None:
-    """Nothing was transferred of what was expected in the other direction: U with all of it. The bits o and u are for
-    bidirectional commands alone (RFC 7143 11.4.1, 11.4.5)."""
-    link = World().connect()
-
-    (answer,) = give(link, command(link, cdb, Flags.FINAL | flags, 512))
-
-    assert isinstance(answer, pdus.ScsiResponse)
-    assert (answer.flags, answer.residual_count, answer.bidi_residual_count) == (0x82, 512, 0)
 
 
 def test_bidirectional_command() -> None:
