@@ -39,6 +39,7 @@ _C2_BITS: Final = 294
 _NEGATIVE: Final = 0xFFFFFFFF
 _MODE: Final = 3                        # of the mode byte; above it is the block indicator
 _SUBHEADER: Final = 2                   # its place in a row of `_PARTS`
+_SECTORS: Final = (0x44, 0xB9, 0xBE)    # operation codes of the commands here
 
 
 class SectorType:
@@ -65,6 +66,13 @@ _PARTS: Final = {
 
 class ReadCd(Reading):
     """Reading sectors of CDs."""
+
+    def recognize(self, command: Command) -> None:
+        """What is read here are blocks, too, although the CDB does not always have them as such: the disc is not erased
+        and does not leave meanwhile."""
+        super().recognize(command)
+        if command.operation is not None and command.operation.opcode in _SECTORS:
+            command.extent = (0, 1 << 64, False)
 
     @operation(
         0xBE, "READ CD", layouts.READ_CD, data=DataDirection.IN, conflict=ReservationClass.READ, needs_ready=True,

@@ -12,7 +12,7 @@ from devtypes.vmmc.disc_format import stored_size
 from devtypes.vmmc.profiles import KINDS
 from iohandlers.memory import open_store
 from scsiemu import asc
-from scsiemu.io_requests import PENDING, Write
+from scsiemu.io_requests import PENDING, Read, Write
 from scsiemu.testing.initiator import Initiator
 
 CHANGE, POWER, EXTERNAL, MEDIA, INITIATORS, BUSY = (1 << number for number in range(1, 7))
@@ -141,16 +141,17 @@ def test_events_queue_is_bounded() -> None:
 
 
 class Held:
-    """A performer that keeps writes waiting while it is told to."""
+    """A performer that keeps requests of a kind waiting while it is told to."""
 
-    def __init__(self, burner: Burner) -> None:
-        self.burner = burner
+    def __init__(self, bench: Bench, kind: type) -> None:
+        self.bench = bench
+        self.kind = kind
         self.waiting: list[tuple[Any, Any]] | None = None
-        burner.drive.unit.performer = self.submit
+        bench.drive.unit.performer = self.submit
 
     def submit(self, request: Any, ticket: Any) -> Any:
-        if self.waiting is None or not isinstance(request, Write):
-            return self.burner.store.submit(request, ticket)
+        if self.waiting is None or not isinstance(request, self.kind):
+            return self.bench.store.submit(request, ticket)
         self.waiting.append((request, ticket))
         return PENDING
 
@@ -158,13 +159,13 @@ class Held:
         """What waits is done."""
         waiting, self.waiting = self.waiting, None
         for request, ticket in waiting or ():
-            self.burner.target.complete(ticket, self.burner.store.submit(request, ticket))
+            self.bench.target.complete(ticket, self.bench.store.submit(request, ticket))
 
 
 def test_events_synchronize_cache() -> None:
     """What goes on behind IMMED keeps the drive busy: nothing is written before the ECC block is filled up."""
     burner = Burner("dvd-r")
-    held = Held(burner)
+    held = Held(burner, Write)
     assert burner.write(0, image(1)) is None
     held.waiting = []
     assert burner.do("SYNCHRONIZE CACHE", immed=1).good
@@ -179,3 +180,24 @@ def test_events_synchronize_cache() -> None:
     assert burner.track(1)["next"] == 16
     assert burner.write(16, image(16)) is None
     assert burner.data("READ(10)", lba=0, transfer_length=17) == image(1) + bytes(15 * BLOCK) + image(1)
+
+
+@pytest.mark.parametrize(("name", "fields", "length"), [
+    ("READ CD", {"transfer_length": 100, "user_data": 1}, 100 * BLOCK),
+    ("READ CD MSF", {"start_s": 2, "end_s": 3, "user_data": 1}, 75 * BLOCK), ("READ HEADER", {}, 8),
+    ("READ(10)", {"transfer_length": 8}, 8 * BLOCK),
+])
+def test_events_disc_stays_while_it_is_read(name: str, fields: dict[str, int], length: int) -> None:
+    """A command that ejects waits for those that read the disc."""
+    bench = Bench(image(300))
+    held = Held(bench, Read)
+    held.waiting = []
+    initiator = bench.initiator
+    reading = initiator.start(0, initiator.cdb(name, data_in=length, **fields), data_in=length)
+    ejecting = initiator.start(0, initiator.cdb("START STOP UNIT", loej=1))
+    assert not bench.drive.tray.is_open
+    held.release()
+
+    assert len(initiator.finish(reading).data) == length
+    assert initiator.finish(ejecting).good
+    assert bench.do("TEST UNIT READY").code == asc.MEDIUM_NOT_PRESENT_TRAY_OPEN
