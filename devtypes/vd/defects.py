@@ -7,6 +7,7 @@ ECC. Marked blocks are remembered while the unit lasts.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Generator
 from typing import Any, Final
@@ -82,18 +83,29 @@ class Defects(DiskReports):
         for number, lba in enumerate(wanted):
             if lba >= self.blocks:
                 pointer = FieldPointer(4 + number * size, in_cdb=False)
-                # The first LBA that was not reassigned (SBC-4 5.24.1).
+                # None was reassigned, so the list is to be sent again from its first LBA on.
                 raise CheckCondition(
                     asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, pointer=pointer, information=lba,
-                    command_specific=lba,
+                    command_specific=self._first_left(wanted[0]),
                 )
         for lba in wanted:
-            block, tags = yield from self._recovered(lba)
-            # Written in any case: a block that was unmapped is mapped from now on (SBC-4 5.24.1).
-            yield from self.write_blocks(lba, block, tags if self.pi_type else None, fua=True)
+            try:
+                block, tags = yield from self._recovered(lba)
+                # Written in any case: a block that was unmapped is mapped from now on (SBC-4 5.24.1).
+                yield from self.write_blocks(lba, block, tags if self.pi_type else None, fua=True)
+            except IoFailed as failure:
+                completion = self._failed(command, command.io_request or IoRequest(), failure)
+                assert completion.sense is not None
+                completion.sense = dataclasses.replace(completion.sense, command_specific=self._first_left(lba))
+                return completion
             self.grown_defects.add(lba)
         self.allocation_changed()
         return Completion()
+
+    def _first_left(self, lba: int) -> int:
+        """COMMAND-SPECIFIC INFORMATION of REASSIGN BLOCKS: the first LBA not reassigned, all ones where it does not fit
+        (SBC-4 5.24.1)."""
+        return lba if self.descriptor_sense else min(lba, 0xFFFFFFFF)
 
     def _recovered(self, lba: int) -> Generator[IoRequest[Any], Any, tuple[bytes, bytes]]:
         """What a reassigned block has: its data, or zeros and FFh of protection information where it is lost."""

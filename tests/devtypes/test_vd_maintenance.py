@@ -431,6 +431,39 @@ def test_reassign_blocks_of_an_unreadable_medium() -> None:
     assert bench.read(5) == bytes(BLOCK)
 
 
+def test_reassign_blocks_tells_what_is_left() -> None:
+    """COMMAND-SPECIFIC INFORMATION is the first LBA that was not reassigned (SBC-4 5.24.1)."""
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            bad = isinstance(request, Write) and request.offset == 6 * BLOCK
+            return IoFailed(IoFault.MEDIUM, "planted") if bad else submit(request, ticket)
+
+        return perform
+
+    bench = Bench(wrap=wrap)
+
+    result = bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHIII", 0, 12, 5, 7, CAPACITY))
+    assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    assert result.sense is not None
+    assert (result.sense.command_specific, grown(bench)) == (5, [])
+
+    result = bench.do("REASSIGN BLOCKS", data_out=struct.pack(">HHIII", 0, 12, 5, 6, 7))
+    assert result.code == asc.WRITE_ERROR
+    assert result.sense is not None
+    assert (result.sense.command_specific, grown(bench)) == (6, [5])
+
+    wide = struct.pack(">HHQ", 0, 8, 1 << 40)
+    result = bench.do("REASSIGN BLOCKS", longlba=1, data_out=wide)
+    assert result.sense is not None
+    assert (result.sense.information, result.sense.command_specific) == (None, 0xFFFFFFFF)
+    bench.disk.set_mode_fields(0x0A, d_sense=1)
+    bench.initiator.clear_attentions()
+    result = bench.do("REASSIGN BLOCKS", longlba=1, data_out=wide)
+    assert result.sense is not None
+    assert (result.sense.information, result.sense.command_specific) == (1 << 40, 1 << 40)
+
+
 @pytest.mark.parametrize("number", [10, 16])
 def test_write_long_uncorrectable(number: int) -> None:
     """WR_UNCOR marks a block: READ tells it with its LBA, until it is written again (SBC-4 4.18.2, 5.50)."""
