@@ -277,11 +277,13 @@ class Medium(Geometry):
             raise ValueError("there is no medium" if not self.present else "a format or sanitize operation is going on")
         if self.config.pi_type:
             raise ValueError("a disk with protection information cannot be resized")
-        size = capacity * self.block_size
-        wanted = self.with_capacity(capacity, size)
-        return self.unit.start_background(self._resize_steps(wanted, size), "resize")
+        return self.unit.start_background(self._resize_steps(capacity * self.block_size), "resize")
 
-    def _resize_steps(self, wanted: Any, size: int) -> Steps:
+    def _resize_steps(self, size: int) -> Steps:
+        yield Alone()                   # commands that were checked against the old capacity end first
+        if not self.present or self.ongoing is not None or self.config.pi_type:
+            raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_CAUSE_NOT_REPORTABLE)
+        wanted = self.with_capacity(size // self.block_size, size)
         capabilities = self.unit.capabilities
         if capabilities is not None and capabilities.resize and capabilities.size != size:
             yield from Resize(size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from vd_bench import Bench
 
 from scsiemu import asc
+from scsiemu.io_requests import PENDING, Write
 from scsiemu.logical_unit import BackgroundTask
 from scsiemu.sam import TaskManagementFunction
 from scsiemu.sense import FieldPointer, SenseCode
@@ -204,6 +206,39 @@ def test_resize_live() -> None:
     assert bench.do("READ(10)", lba=100, transfer_length=1).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
     with pytest.raises(ValueError, match="protection"):
         Bench(pi_type=1).disk.resize(5)
+
+
+def test_resize_waits_for_writes() -> None:
+    """A write that was checked against the old capacity ends before the store shrinks; one that comes later does not
+    pass."""
+    late: list[Any] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            if not isinstance(request, Write):
+                return submit(request, ticket)
+            late.append((ticket, request, submit))
+            return PENDING
+
+        return perform
+
+    bench = Bench(wrap=wrap)
+    cdb = bench.initiator.cdb("WRITE(10)", lba=2000, transfer_length=1, data_out=bytes(BLOCK))
+    earlier = bench.initiator.start(0, cdb, bytes(BLOCK))
+    resizing = bench.disk.resize(100)
+    bench.disk.set_write_protect(True)
+    bench.disk.set_write_protect(False)
+    later = bench.initiator.start(0, cdb, bytes(BLOCK))
+    assert (resizing.done, bench.disk.blocks, len(late)) == (False, 2048, 1)
+
+    ticket, request, submit = late.pop()
+    bench.target.complete(ticket, submit(request, ticket))
+
+    assert bench.initiator.finish(earlier).good
+    assert (resizing.done, bench.disk.blocks, late) == (True, 100, [])
+    assert bench.initiator.finish(later).code == asc.CAPACITY_DATA_HAS_CHANGED
+    bench.initiator.clear_attentions()
+    assert bench.initiator.execute(0, cdb, bytes(BLOCK)).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
 
 
 def test_resize_refused_when_busy() -> None:
