@@ -237,6 +237,7 @@ class DeviceServer:
             raise CheckCondition(code)
         if operation is None or command.fields is None:
             raise self._unknown(command)
+        self._check_reservation(command)        # SAM-5 5.3.3: before other reasons of CHECK CONDITION
         wrong = operation.layout.reserved_bit_set(command.cdb, lun_ignored=self.lun_bits_ignored)
         if wrong is not None:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, pointer=wrong)
@@ -247,7 +248,6 @@ class DeviceServer:
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="additional_cdb_length")
         if "control" in operation.layout and command.fields.control & _LINK_AND_RESERVED:
             raise self._bad_control(operation, command.fields.control)
-        self._check_reservation(command)        # SAM-5 5.3.3: before other statuses
         self.check_access_state(command, operation)
         if operation.needs_ready:
             self.check_ready(command, operation, command.fields)

@@ -210,3 +210,14 @@ def test_reset_attention_before_conflict(code):
 
     assert other.command("READ(6)").code == code
     assert status(other, "READ(6)") == CONFLICT
+
+
+@pytest.mark.parametrize("control", [0x01, 0x08, 0x20])
+def test_conflict_before_invalid_fields(control):
+    """SAM-5 5.3.3: a reservation conflict comes before what is wrong with a CDB."""
+    bench = Bench()
+    holder, other = bench.initiator(1), bench.initiator(2)
+    holder.hold(0x11, EXCLUSIVE_ACCESS)
+
+    assert other.command("READ(6)", control=control).status == CONFLICT
+    assert holder.command("READ(6)", control=control).code == asc.INVALID_FIELD_IN_CDB
