@@ -42,14 +42,16 @@ class Geometry(Provisioning):
         self._made = (self.config.block_size, self.config.pi_type)
 
     def take_config(self, wanted: DiskConfig, *, but: Nexus | None = None) -> None:
-        """The medium has this geometry from now on. All nexuses `but` this one hear of another capacity."""
+        """The medium has this geometry from now on. All nexuses `but` this one hear of what READ CAPACITY tells
+        anew."""
         old = self.config
         self.config = wanted
         self.next_block_size, self.next_capacity = wanted.block_size, 0
         self.take_geometry()
         if wanted.pi_type != old.pi_type:
             self.rebuild_table()        # the 32-byte forms come and go with type 2 protection
-        if (wanted.block_size, wanted.capacity) != (old.block_size, old.capacity):
+        told = (wanted.block_size, wanted.capacity, wanted.pi_type)     # by READ CAPACITY(16)
+        if told != (old.block_size, old.capacity, old.pi_type):
             self.unit.attention(asc.CAPACITY_DATA_HAS_CHANGED, but=but)
             self.allocation_changed()
 

@@ -123,6 +123,19 @@ def test_format_unit_protection_type_changes() -> None:
     assert bench.read(0) == b"p" * BLOCK
 
 
+def test_format_unit_tells_of_another_protection_type() -> None:
+    """READ CAPACITY(16) says something else then, which the others hear (SBC-4 5.18)."""
+    bench = Bench(pi_type=1)
+    other = bench.another()
+    other.clear_attentions()
+
+    assert bench.do("FORMAT UNIT", fmtpinfo=2, fmtdata=1, data_out=bytes(4)).good
+    assert other.command("TEST UNIT READY").good
+    assert bench.do("FORMAT UNIT").good
+    assert other.command("TEST UNIT READY").code == asc.CAPACITY_DATA_HAS_CHANGED
+    assert bench.do("TEST UNIT READY").good
+
+
 @pytest.mark.parametrize(
     ("fields", "data", "code"),
     [
