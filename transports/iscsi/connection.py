@@ -162,7 +162,16 @@ class TargetConnection:
             self._reader.feed(data)
             self._handle(_NO_COMMANDS)
         else:
-            self._handle(self._reader.plain_commands(data))
+            reader = self._reader
+            commands = reader.plain_commands(data)
+            if reader.empty and len(commands) <= _FEW:
+                # Most often all that came is few commands, and all of them are plain.
+                taken = session.plain_commands(commands)
+                if taken == len(commands) or self.deaf:
+                    return
+                reader.put_back(commands[taken])
+                commands = _NO_COMMANDS
+            self._handle(commands)
 
     def proceed(self) -> None:                                                                 # hot
         """Go on with what `receive_data` left: see `rest`."""

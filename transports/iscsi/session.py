@@ -188,19 +188,22 @@ class Session:
         connection = self.connection
         target = self.target
         nexus = self.nexus
-        if target is None or nexus is None or self.queue or self.window_closed:
+        # These are written back before anybody else looks at them.
+        exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
+        if target is None or nexus is None or self.queue or max_cmd_sn + 1 & _MASK == exp_cmd_sn:
             return 0                    # a discovery session, commands that wait for their turn, or too many
         tasks = self.tasks
         execute = target.execute
         out = connection.out
-        limit = self.node.queue_limit
+        node = self.node
+        limit = node.queue_limit
         longest = connection.plain_data_in
-        most = min(self.first_burst_length, self.node.immediate_budget.room) if self.immediate_data else 0
+        most = self.first_burst_length if self.immediate_data else 0
+        if node.immediate_budget.used:
+            most = min(most, node.immediate_budget.room)
         digests = connection.digests
         first = len(out)                # from here on `out` has answers that miss their digests
         taken = 0
-        # These are written back before anybody else looks at them.
-        exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
         stat_sn, queued = connection.stat_sn, connection.queued
         pledged = self._pledged
         command, self._spare = self._spare, None    # one that was answered here, to be used again
@@ -264,8 +267,8 @@ class Session:
                 self.complete(completion_of(command, ended))
             elif data:
                 self._kept.keep(itt, len(data))
-                most = min(most, self.node.immediate_budget.room)
-            self.node.settle(target)
+                most = min(most, node.immediate_budget.room)
+            node.settle(target)
             exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
             stat_sn, queued = connection.stat_sn, connection.queued
             pledged = self._pledged
