@@ -104,7 +104,7 @@ class Session:
         self.pending_functions = 0                          # task management that the target has not answered
         self._pledged = 0                                   # bytes of Data-In that commands under way may bring
         self._spare: Command | None = None
-        self._kept = KeptData(self.node.immediate_budget)
+        self._kept: KeptData | None = None      # once there is such a command
         # Made when first needed: most sessions are idle.
         self._data_out: DataOutTable | None = None
         self.queue: deque[Command] | None = None
@@ -266,7 +266,7 @@ class Session:
             if ended is not None:
                 self.complete(completion_of(command, ended))
             elif data:
-                self._kept.keep(itt, len(data))
+                self._keep(itt, len(data))
                 most = min(most, node.immediate_budget.room)
             node.settle(target)
             exp_cmd_sn, max_cmd_sn = self.exp_cmd_sn, self.max_cmd_sn
@@ -320,7 +320,7 @@ class Session:
             self._end_here(command, Status.CHECK_CONDITION, code)
             return
         if pdu.flags & Flags.FINAL:
-            if pdu.data and not self._kept.keep(itt, len(pdu.data)):
+            if pdu.data and not self._keep(itt, len(pdu.data)):
                 self._end_here(command, Status.BUSY, None)
                 return
             if pdu.immediate or not (self.queue or self._pledged + self.connection.queued > self.node.queue_limit):
@@ -334,6 +334,12 @@ class Session:
         if self.queue is None:
             self.queue = deque()
         self.queue.append(command)
+
+    def _keep(self, itt: int, size: int) -> bool:
+        """Count the data of a command that has to wait. False: there is no memory for it."""
+        if self._kept is None:
+            self._kept = KeptData(self.node.immediate_budget)
+        return self._kept.keep(itt, size)
 
     def _submit(self, command: Command) -> None:
         assert self.target is not None
@@ -441,7 +447,7 @@ class Session:
         if self.tasks.pop(itt, None) is None:
             return                      # the session has ended
         self._pledged -= command.data_in_length
-        if self._kept.sizes:
+        if self._kept is not None and self._kept.sizes:
             self._kept.release(itt)
         if self._immediates and itt in self._immediates:
             self._immediates.discard(itt)
@@ -575,13 +581,10 @@ class Session:
         """The connection is gone: the nexus is lost, every command ends."""
         self.tasks.clear()
         self.queue = None
-        if self.held is not None:
-            self.held.close()
-            self.held = None
-        if self._data_out is not None:
-            self._data_out.close()
-            self._data_out = None
-        self._kept.close()
+        for part in (self.held, self._data_out, self._kept):
+            if part is not None:
+                part.close()
+        self.held = self._data_out = self._kept = None
         if self.nexus is not None and self.target is not None and not self.nexus.lost:
             self.target.nexus_lost(self.nexus)
 
