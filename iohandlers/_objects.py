@@ -205,6 +205,8 @@ class _Transaction(ObjectData):
             self.do("delete from tally where pid=?", (pid - SIGN,))
 
     def objects(self, pid: int, kind: int, start: int, limit: int) -> list[int]:
+        if start >> 64:                     # behind the highest id that there can be
+            return []
         if kind == ObjectKind.PARTITION:
             rows = self.do(
                 "select pid from object where oid=? and pid>=? and pid>? order by pid limit ?",
@@ -277,6 +279,8 @@ class _Transaction(ObjectData):
         self.do("delete from member where pid=? and cid=? and oid=?", (pid - SIGN, cid - SIGN, oid - SIGN))
 
     def members(self, pid: int, cid: int, start: int, limit: int) -> list[int]:
+        if start >> 64:
+            return []
         rows = self.do(
             "select oid from member where pid=? and cid=? and oid>=? order by oid limit ?",
             (pid - SIGN, cid - SIGN, start - SIGN, limit),

@@ -308,6 +308,17 @@ def test_security_folder(tmp_path: Path) -> None:
     store.close()
 
 
+def test_security_folder_with_the_highest_partition(tmp_path: Path) -> None:
+    """Keys of all partitions are taken away, and all are checked, whatever their ids are."""
+    store = Waiting(open_store(path=f"{tmp_path}/osd", clock=lambda: 1_700_000_000_000))
+    osd = Signer(2, store=store).ready()
+    assert osd.do("CREATE PARTITION", ObjectKind.PARTITION, (1 << 64) - 1).good
+
+    assert osd.do("OBJECT STRUCTURE CHECK", ObjectKind.ROOT, 0).good
+    assert osd.set_key(0, 1).good
+    store.close()
+
+
 def test_security_config() -> None:
     """A method without a secret, and a short secret, are refused."""
     for wrong in ({"security": 1}, {"root_secret": b"short"}):

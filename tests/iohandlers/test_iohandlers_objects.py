@@ -48,6 +48,28 @@ def test_rollback_leaves_nothing(kind: str, tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_lists_go_on_behind_the_highest_id(kind: str, tmp_path: Path) -> None:
+    """Behind the highest id that there can be nothing follows: whoever goes through all ids may ask from there."""
+    store = open_memory() if kind == "memory" else open_store(path=str(tmp_path / "osd"))
+    most = (1 << 64) - 1
+
+    def work(tx: ObjectTransaction) -> list[list[int]]:
+        tx.create(most, 0, ObjectKind.PARTITION)
+        tx.create(most, 1 << 16, ObjectKind.COLLECTION)
+        tx.create(most, most, ObjectKind.USER)
+        tx.join(most, 1 << 16, most, 1)
+        found = []
+        for start in (most, most + 1):
+            found.append(tx.objects(0, ObjectKind.PARTITION, start, 9))
+            found.append(tx.objects(most, ObjectKind.USER, start, 9))
+            found.append(tx.members(most, 1 << 16, start, 9))
+        return found
+
+    assert ask(store, Transact(work)) == [[most]] * 3 + [[]] * 3
+    store.close()
+
+
 def test_folder_survives(tmp_path: Path) -> None:
     """What was answered is there when the folder is opened again; two cannot have it open."""
     path = str(tmp_path / "osd")
