@@ -57,6 +57,7 @@ class Medium(Geometry):
         self.power_transitions = dict.fromkeys(
             (PowerCondition.ACTIVE, PowerCondition.IDLE, PowerCondition.STANDBY), 0
         )
+        self._stops = 0                 # that bring a cache to the medium first and have not ended
         super().__init__(*args, **options)
 
     @property
@@ -112,6 +113,7 @@ class Medium(Geometry):
             # START and LOEJ are ignored then (SBC-4 5.31). LU_CONTROL has no timers to hand control to.
             entered = _ENTERED.get(cdb.power_condition)
             if entered is not None:
+                self._check_no_stop()
                 self._spin_up()
                 self.enter_power_condition(entered)
             elif cdb.power_condition != PowerCondition.LU_CONTROL and not self.config.removable:
@@ -121,6 +123,7 @@ class Medium(Geometry):
         if cdb.loej:
             self._check_removal()
         if cdb.start:
+            self._check_no_stop()
             self._start(command, load=bool(cdb.loej))
             return Completion() if cdb.immed else self.settle_steps()
         if cdb.immed:
@@ -141,6 +144,11 @@ class Medium(Geometry):
             raise CheckCondition(asc.INVALID_FIELD_IN_CDB, field="loej")
         self.check_not_prevented()
 
+    def _check_no_stop(self) -> None:
+        """Another power condition than the one that a command is on its way to is refused (SBC-4 5.31)."""
+        if self._stops:
+            raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_START_STOP_UNIT_COMMAND_IN_PROGRESS)
+
     def _start(self, command: Command, *, load: bool) -> None:
         if load and not self.present:
             self.load(by=command)
@@ -155,7 +163,11 @@ class Medium(Geometry):
 
     def _stop_steps(self, *, eject: bool, flush: bool) -> Steps:
         if flush and self.present:
-            yield from Flush()
+            self._stops += 1
+            try:
+                yield from Flush()
+            finally:
+                self._stops -= 1
         self.stop(eject=eject)
         return (yield from self.settle_steps())
 

@@ -9,7 +9,7 @@ import pytest
 from vd_bench import Bench
 
 from scsiemu import asc
-from scsiemu.io_requests import PENDING, Write
+from scsiemu.io_requests import PENDING, Flush, Write
 from scsiemu.logical_unit import BackgroundTask
 from scsiemu.sam import TaskManagementFunction
 from scsiemu.sense import FieldPointer, SenseCode
@@ -206,6 +206,36 @@ def test_resize_live() -> None:
     assert bench.do("READ(10)", lba=100, transfer_length=1).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
     with pytest.raises(ValueError, match="protection"):
         Bench(pi_type=1).disk.resize(5)
+
+
+def test_start_during_a_stop() -> None:
+    """A start that comes before a stop has ended is refused; another stop is not (SBC-4 5.31)."""
+    late: list[Any] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            if not isinstance(request, Flush):
+                return submit(request, ticket)
+            late.append((ticket, request, submit))
+            return PENDING
+
+        return perform
+
+    bench = Bench(wrap=wrap)
+    cdb = bench.initiator.cdb("START STOP UNIT", start=0)
+    stops = [bench.initiator.start(0, cdb), bench.initiator.start(0, cdb)]
+    code = asc.LOGICAL_UNIT_NOT_READY_START_STOP_UNIT_COMMAND_IN_PROGRESS
+    assert bench.do("START STOP UNIT", start=1).code == code
+    assert bench.do("START STOP UNIT", power_condition=3).code == code
+    assert bench.do("READ(10)", transfer_length=1).good
+
+    for ticket, request, submit in late:
+        bench.target.complete(ticket, submit(request, ticket))
+
+    assert [bench.initiator.finish(stop).good for stop in stops] == [True, True]
+    assert bench.do("READ(10)", transfer_length=1).code == asc.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED
+    assert bench.do("START STOP UNIT", start=1).good
+    assert bench.do("READ(10)", transfer_length=1).good
 
 
 def test_resize_waits_for_writes() -> None:
