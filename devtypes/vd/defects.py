@@ -20,7 +20,7 @@ from scsiemu import asc
 from scsiemu.cdb import CdbFields
 from scsiemu.command import Buffer, Command, Completion, Steps
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_requests import DataOut, IoRequest, Read
+from scsiemu.io_requests import DataOut, Flush, IoRequest, Read
 from scsiemu.operations import DataDirection, ReservationClass, Result, operation
 from scsiemu.sense import CheckCondition, FieldPointer
 
@@ -148,6 +148,8 @@ class Defects(DiskReports):
         return self._read_long_steps(cdb.lba)
 
     def _read_long_steps(self, lba: int) -> Steps:
+        if self.write_cache:            # what the medium has is read, so what a cache holds goes there first
+            yield from Flush()
         data = bytes((yield from Read(lba * self.block_size, self.block_size)))
         if self.pi_type:
             data += yield from self.read_protection(lba, 1)
@@ -192,7 +194,7 @@ class Defects(DiskReports):
         data, tags = bytes(raw), None
         if self.pi_type:
             data, tags = separate(data, self.block_size)
-        yield from self.write_blocks(lba, data, tags, fua=not self.write_cache)
+        yield from self.write_blocks(lba, data, tags, fua=True)     # to the medium, whatever caches there are
         if cor_dis:     # a pseudo unrecovered error without correction (SBC-4 table 177)
             self.unreadable.add(lba)
             self.refresh()

@@ -11,7 +11,7 @@ from vd_bench import Bench
 
 from scsiemu import asc
 from scsiemu.errors import IoFailed, IoFault
-from scsiemu.io_requests import Discard, Fill, Read, Write
+from scsiemu.io_requests import Discard, Fill, Flush, Read, Write
 from scsiemu.sam import Status, TaskManagementFunction
 from scsiemu.sense import FieldPointer, Progress
 
@@ -475,6 +475,28 @@ def test_reassign_blocks_tells_what_is_left() -> None:
     result = bench.do("REASSIGN BLOCKS", longlba=1, data_out=wide)
     assert result.sense is not None
     assert (result.sense.information, result.sense.command_specific) == (1 << 40, 1 << 40)
+
+
+@pytest.mark.parametrize("number", [10, 16])
+def test_long_blocks_and_the_medium(number: int) -> None:
+    """WRITE LONG ends when the medium has the block; READ LONG reads what the medium has (SBC-4 5.19, 5.50)."""
+    seen: list[Any] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            seen.append(request)
+            return submit(request, ticket)
+
+        return perform
+
+    bench = Bench(wrap=wrap, write_cache=True)
+    seen.clear()
+
+    assert bench.do(f"WRITE LONG({number})", lba=3, byte_transfer_length=BLOCK, data_out=b"l" * BLOCK).good
+    assert bench.do(f"READ LONG({number})", lba=3, byte_transfer_length=BLOCK).data == b"l" * BLOCK
+
+    write, flush, read = seen
+    assert (write.offset, write.fua, type(flush), read.offset) == (3 * BLOCK, True, Flush, 3 * BLOCK)
 
 
 @pytest.mark.parametrize("number", [10, 16])
