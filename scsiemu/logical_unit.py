@@ -484,11 +484,11 @@ class LogicalUnit:
 
     def _abort_now(self, command: Command, completion: Completion) -> None:
         self.server.close(command)
+        self.task_set.held = [held for held in self.task_set.held if held[0] is not command]
         if isinstance(command, BackgroundTask):
             self._end_background(command, None)
             return
         self.task_set.remove(command)
-        self.task_set.held = [held for held in self.task_set.held if held[0] is not command]
         self._complete(command, completion)
         self._ended(command)
 

@@ -277,6 +277,20 @@ def test_alone_begins_at_once() -> None:
     assert harness.responses()
 
 
+def test_reset_of_work_that_an_aca_holds() -> None:
+    """A reset ends work that an ACA condition holds: it does not go on when the condition is cleared with it."""
+    harness = Harness()
+    task = harness.unit.start_background(alone(), "work")
+    (request,) = harness.requests()
+    harness.refuse(naca=1)
+    harness.answer(*request)
+    harness.manage(TaskManagementFunction.LOGICAL_UNIT_RESET)
+
+    assert (task.done, task.completion) == (True, None)
+    assert harness.requests() == []
+    assert len(harness.unit.task_set) == 0
+
+
 def test_alone_during_aca() -> None:
     """An ACA condition holds it as it holds commands."""
     harness = Harness()
