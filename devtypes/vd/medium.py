@@ -297,9 +297,18 @@ class Medium(Geometry):
             raise CheckCondition(asc.LOGICAL_UNIT_NOT_READY_CAUSE_NOT_REPORTABLE)
         wanted = self.with_capacity(size // self.block_size, size)
         capabilities = self.unit.capabilities
-        if capabilities is not None and capabilities.resize and capabilities.size != size:
-            yield from Resize(size)
-        yield from self.forget_geometry()
-        self.unreadable = {block for block in self.unreadable if block < wanted.capacity}
-        self.take_config(wanted)
+        asked = capabilities is not None and capabilities.resize and capabilities.size != size
+        self.blocks = min(self.blocks, wanted.capacity)     # HEAD OF QUEUE commands do not wait
+        try:
+            if asked:
+                yield from Resize(size)
+            yield from self.forget_geometry()
+        finally:
+            # Whatever became of the record, and if a reset ended this work: the size that the store has now counts.
+            capabilities = self.unit.capabilities
+            if not asked or (capabilities is not None and capabilities.size == size):
+                self.unreadable = {block for block in self.unreadable if block < wanted.capacity}
+                self.take_config(wanted)
+            else:
+                self.take_geometry()
         return Completion()

@@ -9,9 +9,9 @@ import pytest
 from vd_bench import Bench
 
 from scsiemu import asc
-from scsiemu.io_requests import PENDING, Flush, Write
+from scsiemu.io_requests import PENDING, Flush, Resize, Write
 from scsiemu.logical_unit import BackgroundTask
-from scsiemu.sam import TaskManagementFunction
+from scsiemu.sam import TaskAttribute, TaskManagementFunction
 from scsiemu.sense import FieldPointer, SenseCode
 from scsiemu.testing.initiator import Initiator
 
@@ -269,6 +269,35 @@ def test_resize_waits_for_writes() -> None:
     assert bench.initiator.finish(later).code == asc.CAPACITY_DATA_HAS_CHANGED
     bench.initiator.clear_attentions()
     assert bench.initiator.execute(0, cdb, bytes(BLOCK)).code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+
+
+def test_resize_and_a_reset() -> None:
+    """A reset that comes while the store is resized does not leave a disk that is larger than its store; HEAD OF QUEUE
+    commands do not reach what is being cut off."""
+    late: list[Any] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            if not isinstance(request, Resize):
+                return submit(request, ticket)
+            late.append((ticket, request, submit))
+            return PENDING
+
+        return perform
+
+    bench = Bench(wrap=wrap)
+    bench.disk.resize(100)
+    cdb = bench.initiator.cdb("READ(10)", lba=2000, transfer_length=1)
+    result = bench.initiator.execute(0, cdb, attribute=TaskAttribute.HEAD_OF_QUEUE)
+    assert result.code == asc.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    bench.target.manage(TaskManagementFunction.LOGICAL_UNIT_RESET, bench.initiator.nexus, 0)
+
+    (ticket, request, submit), = late
+    bench.target.complete(ticket, submit(request, ticket))
+
+    assert not bench.unit.background
+    bench.initiator.clear_attentions()
+    assert bench.do("READ CAPACITY(10)").data == struct.pack(">II", 99, 512)
 
 
 def test_resize_refused_when_busy() -> None:
