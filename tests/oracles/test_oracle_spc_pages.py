@@ -87,7 +87,7 @@ MODE_FIELDS = [
      {"TST": 1, "TMF_ONLY": 0, "D_SENSE": 1, "GLTSD": 1, "QAM": 1, "QERR": 3, "UA_INTLCK": 2, "SWP": 1, "ATO": 0,
       "TAS": 1, "BTP": -1, "ESTCT": 7}),
     (0x0A, 1, {"initial_command_priority": 5, "maximum_sense_data_length": 96},
-     {"TCMOS": 1, "SCSIP": 0, "IALUAE": 1, "INIT_PR": 5, "MSDL": 96}),
+     {"TCMOS": 1, "SCSIP": 1, "IALUAE": 1, "INIT_PR": 5, "MSDL": 96}),
     (0x1A, 0, {"standby_y": 1, "idle_b": 1, "idle_c_condition_timer": 77, "standby_y_condition_timer": 88,
                "ccf_stopped": 2},
      {"STANDBY_Y": 1, "IDLE_B": 1, "IDLE_A": 0, "ICCT": 77, "SYCT": 88, "CCF_IDLE": 0, "CCF_STOPP": 2}),
