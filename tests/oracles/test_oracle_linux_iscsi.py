@@ -226,6 +226,7 @@ step same_2 same
 step reconnected iscsiadm -m session -P 1
 
 echo "=== want stop"
+step away_2 wait_for 20 state FAILED
 step given_up eval '! dd if=/dev/sda of=/dev/null bs=4k count=1 iflag=direct'
 step timed_out state FREE
 echo "=== want start"
