@@ -9,13 +9,29 @@ import pytest
 from vd_bench import Bench
 
 from scsiemu import asc
-from scsiemu.io_requests import PENDING, Flush, Resize, Write
+from scsiemu.io_requests import PENDING, Flush, IoRequest, Resize, Write
 from scsiemu.logical_unit import BackgroundTask
 from scsiemu.sam import TaskAttribute, TaskManagementFunction
 from scsiemu.sense import FieldPointer, SenseCode
 from scsiemu.testing.initiator import Initiator
 
 BLOCK = 512
+
+
+def late_bench(kind: type[IoRequest[Any]]) -> tuple[Bench, list[Any]]:
+    """A bench whose store answers one kind of request late: the list gets (ticket, request, what performs it)."""
+    late: list[Any] = []
+
+    def wrap(submit: Any) -> Any:
+        def perform(request: Any, ticket: Any) -> Any:
+            if not isinstance(request, kind):
+                return submit(request, ticket)
+            late.append((ticket, request, submit))
+            return PENDING
+
+        return perform
+
+    return Bench(wrap=wrap), late
 
 
 def refused(task: BackgroundTask) -> SenseCode | None:
@@ -210,18 +226,7 @@ def test_resize_live() -> None:
 
 def test_start_during_a_stop() -> None:
     """A start that comes before a stop has ended is refused; another stop is not (SBC-4 5.31)."""
-    late: list[Any] = []
-
-    def wrap(submit: Any) -> Any:
-        def perform(request: Any, ticket: Any) -> Any:
-            if not isinstance(request, Flush):
-                return submit(request, ticket)
-            late.append((ticket, request, submit))
-            return PENDING
-
-        return perform
-
-    bench = Bench(wrap=wrap)
+    bench, late = late_bench(Flush)
     cdb = bench.initiator.cdb("START STOP UNIT", start=0)
     stops = [bench.initiator.start(0, cdb), bench.initiator.start(0, cdb)]
     code = asc.LOGICAL_UNIT_NOT_READY_START_STOP_UNIT_COMMAND_IN_PROGRESS
@@ -241,18 +246,7 @@ def test_start_during_a_stop() -> None:
 def test_resize_waits_for_writes() -> None:
     """A write that was checked against the old capacity ends before the store shrinks; one that comes later does not
     pass."""
-    late: list[Any] = []
-
-    def wrap(submit: Any) -> Any:
-        def perform(request: Any, ticket: Any) -> Any:
-            if not isinstance(request, Write):
-                return submit(request, ticket)
-            late.append((ticket, request, submit))
-            return PENDING
-
-        return perform
-
-    bench = Bench(wrap=wrap)
+    bench, late = late_bench(Write)
     cdb = bench.initiator.cdb("WRITE(10)", lba=2000, transfer_length=1, data_out=bytes(BLOCK))
     earlier = bench.initiator.start(0, cdb, bytes(BLOCK))
     resizing = bench.disk.resize(100)
@@ -274,18 +268,7 @@ def test_resize_waits_for_writes() -> None:
 def test_resize_and_a_reset() -> None:
     """A reset that comes while the store is resized does not leave a disk that is larger than its store; HEAD OF QUEUE
     commands do not reach what is being cut off."""
-    late: list[Any] = []
-
-    def wrap(submit: Any) -> Any:
-        def perform(request: Any, ticket: Any) -> Any:
-            if not isinstance(request, Resize):
-                return submit(request, ticket)
-            late.append((ticket, request, submit))
-            return PENDING
-
-        return perform
-
-    bench = Bench(wrap=wrap)
+    bench, late = late_bench(Resize)
     bench.disk.resize(100)
     cdb = bench.initiator.cdb("READ(10)", lba=2000, transfer_length=1)
     result = bench.initiator.execute(0, cdb, attribute=TaskAttribute.HEAD_OF_QUEUE)

@@ -42,12 +42,10 @@ def write(bench: Bench, blocks: int, *, come: int = 0, offered: int | None = Non
     cdb = bytes((0x8A, fua << 3)) + bytes(8) + blocks.to_bytes(4, "big") + bytes(2)
     nexus: Nexus = bench.initiator.nexus
     length = blocks * BLOCK if offered is None else offered
-    command = Command(nexus, 0, cdb, 7, data_out=memoryview(bytearray(DATA[:come])), data_out_length=length)
+    received = bytearray(DATA[:come])
+    command = Command(nexus, 0, cdb, 7, data_out=memoryview(received), data_out_length=length)
     bench.target.submit(command)
-    # Its place is used again, as a transport's receive buffer is.
-    command_view = command.data_out
-    if isinstance(command_view, memoryview):
-        command_view.obj[:] = bytes(len(command_view.obj))      # type: ignore[attr-defined]  # the bytearray above
+    received[:] = bytes(come)               # used again, as a transport's receive buffer is
     return command
 
 
